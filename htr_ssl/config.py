@@ -1,0 +1,189 @@
+"""Configurations: one YAML file is one complete run; frozen models whose attribute docstrings are the documentation.
+
+Encoders, methods and synthetic data bring their own ``Config``; here they are a mapping whose ``name`` picks the file
+(`PluginConfig`). Reading YAML, overrides and error messages are in `htr_ssl.config_files`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["auto", "32", "bf16"]
+
+
+class Strict(BaseModel):
+    """Base of every configuration: unknown keys are errors, values cannot change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class PluginConfig(BaseModel):
+    """A plugin's name and its own options, e.g. ``{name: crnn, preset: small}``; checked by the plugin's ``Config``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    name: str
+    """File name of the plugin, without .py."""
+
+    def options(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class DataConfig(Strict):
+    """What to read and how images are brought to one height."""
+
+    source: str = "synthetic"
+    """A Parquet file, a folder of images (with or without .gt.txt files), or `synthetic`."""
+    format: str = "auto"
+    """Reader to use (see `htr-ssl formats`); `auto` looks at the source."""
+    level: Literal["word", "line"] = "line"
+    """What one image shows."""
+    height: int = Field(48, ge=16, le=256)
+    """Height [px] every image is scaled to; the width stays in proportion."""
+    max_width: int = Field(2000, ge=64, le=10000)
+    """Images wider than this after scaling are squeezed to it [px]."""
+    channels: Literal[1, 3] = 1
+    """1 = gray, 3 = colour."""
+    validation: float = Field(0.1, ge=0, lt=1)
+    """Share of the labelled images set aside for validation if the source names no splits."""
+    test: float = Field(0.1, ge=0, lt=1)
+    """Share of the labelled images set aside for the test if the source names no splits."""
+    synthetic: dict[str, Any] = Field(default_factory=dict)
+    """Options of the synthetic handwriting (only with `source: synthetic`)."""
+
+
+class AugmentConfig(Strict):
+    """Random changes of training images; all zero switches augmentation off."""
+
+    slant: float = Field(0.3, ge=0, le=1)
+    """Largest shear: horizontal shift per pixel of height."""
+    stretch: float = Field(0.2, ge=0, lt=0.6)
+    """Largest relative change of the width."""
+    scale: float = Field(0.12, ge=0, lt=0.5)
+    """Largest relative change of the writing's height inside the image."""
+    shift: float = Field(0.06, ge=0, lt=0.5)
+    """Largest vertical shift, as a share of the height."""
+    rotate: float = Field(1.5, ge=0, le=15)
+    """Largest rotation of words [degrees]; lines turn less, in proportion to their length."""
+    elastic: float = Field(0.05, ge=0, le=0.3)
+    """Strength of the smooth local distortion, as a share of the height."""
+    stroke: float = Field(0.5, ge=0, le=1)
+    """Largest share of a thicker or thinner copy of the strokes blended in."""
+    contrast: float = Field(0.3, ge=0, lt=1)
+    """Largest relative change of contrast, and of the local fading of the ink."""
+    blur: float = Field(0.4, ge=0, le=1)
+    """Largest share of a blurred (or sharpened) copy blended in."""
+    noise: float = Field(0.04, ge=0, le=0.5)
+    """Largest standard deviation of the pixel noise (white = 1)."""
+    mask: float = Field(0.1, ge=0, lt=1)
+    """Largest share of columns painted over with paper, in spans of up to half the height."""
+
+
+class TrainConfig(Strict):
+    """Schedule, optimiser and hardware of one training."""
+
+    steps: int = Field(2000, ge=1)
+    """Number of updates."""
+    batch_size: int = Field(32, ge=1)
+    """Images per update."""
+    lr: float = Field(1e-3, gt=0)
+    """Peak learning rate of AdamW."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled weight decay (not on biases and normalisation)."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises; then it follows a cosine to zero."""
+    clip: float = Field(1.0, gt=0)
+    """Gradients are scaled to at most this norm."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of the moving average of the weights that is validated and saved; 0 = off."""
+    check_every: int = Field(100, ge=1)
+    """Steps between two checkpoints; a killed run loses at most these."""
+    patience: int = Field(0, ge=0)
+    """Checks without a better validation CER before fine-tuning stops early; 0 = never."""
+    precision: Precision = "auto"
+    """auto = bf16 where the hardware computes it natively, else 32."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    threads: int = Field(0, ge=0)
+    """CPU threads; 0 = all cores."""
+    workers: int = Field(-1, ge=-1)
+    """Loader processes; -1 = none if the images fit into memory, else one per spare core."""
+
+
+class PretrainConfig(Strict):
+    """Self-supervised pretraining of an encoder on images without text."""
+
+    name: str = "pretrain"
+    """The run's folder under runs/."""
+    seed: int = 0
+    """Seed of everything random."""
+    data: DataConfig = DataConfig()
+    """Images; every train image is used, with or without text."""
+    encoder: PluginConfig = PluginConfig(name="crnn")
+    """Architecture (see `htr-ssl encoders`)."""
+    init: str | None = None
+    """Encoder or recognizer file whose encoder weights to start from."""
+    method: PluginConfig = PluginConfig(name="masked_image")
+    """Objective (see `htr-ssl methods`)."""
+    train: TrainConfig = TrainConfig()
+    """Schedule and hardware."""
+
+
+class FinetuneConfig(Strict):
+    """Training of a recognizer (encoder + CTC) on labelled images."""
+
+    name: str = "finetune"
+    """The run's folder under runs/."""
+    seed: int = 0
+    """Seed of everything random, the subset of labels included."""
+    data: DataConfig = DataConfig()
+    """Labelled images; the test split is never opened."""
+    encoder: PluginConfig = PluginConfig(name="crnn")
+    """Architecture (see `htr-ssl encoders`)."""
+    init: str | None = None
+    """Encoder or recognizer file whose weights to start from."""
+    charset: Literal["union", "new", "fail"] = "new"
+    """With a recognizer as `init`: keep its characters too, take the new data's only, or stop if they differ."""
+    fraction: float = Field(1.0, gt=0, le=1)
+    """Share of the train labels to use; smaller subsets lie inside larger ones."""
+    head_warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps in which only the CTC head learns (with `init`)."""
+    augment: AugmentConfig = AugmentConfig()
+    """Random changes of the training images."""
+    train: TrainConfig = TrainConfig()
+    """Schedule and hardware."""
+
+
+class Stage(Strict):
+    """One step before fine-tuning: a method on the unlabelled images, or CTC on synthetic handwriting."""
+
+    method: PluginConfig | None = None
+    """Self-supervised objective on all train images of the table's data."""
+    synthetic: dict[str, Any] | None = None
+    """Options of the synthetic handwriting; its text comes from n-grams of the labelled subset only."""
+    train: TrainConfig = TrainConfig()
+    """Schedule of this stage."""
+
+
+class TableConfig(Strict):
+    """Rows × fractions × seeds under one protocol: every row is fine-tuned and scored in the same way."""
+
+    name: str = "table"
+    """The table's folder under runs/."""
+    data: DataConfig = DataConfig()
+    """Images and labels."""
+    encoder: PluginConfig = PluginConfig(name="crnn")
+    """Architecture of every row."""
+    rows: dict[str, list[Stage]] = Field(default_factory=lambda: {"supervised": []})
+    """Row name -> stages before fine-tuning, in order; none = the supervised baseline."""
+    fractions: list[float] = [0.05, 0.1, 1.0]
+    """Shares of the train labels."""
+    seeds: dict[float, list[int]] | list[int] = [0]
+    """Seeds, the same for all fractions or fraction -> seeds."""
+    augment: AugmentConfig = AugmentConfig()
+    """Augmentation of every fine-tuning."""
+    train: TrainConfig = TrainConfig()
+    """Schedule of every fine-tuning."""

@@ -1,0 +1,122 @@
+"""What every reader shares: lazy sequences of samples, text and split names in one form, folders walked safely."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+from htr_ssl.data.sample import Level, Sample
+from htr_ssl.errors import UserError
+
+IMAGE_SUFFIXES = frozenset(".avif .bmp .gif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split())
+COLUMNS = ("id", "text", "writer", "page", "split")
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev", "eval"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+class Samples(Sequence[Sample]):
+    """Samples whose columns are in memory and whose images are fetched one at a time.
+
+    Subclasses say where an image comes from (`image`). They can be pickled and forked for loader processes.
+    """
+
+    def __init__(self, columns: dict[str, list[str | None]], level: Level) -> None:
+        """Columns of equal length; `id` is required, the others of `COLUMNS` default to None."""
+        self._ids = [str(value) for value in columns["id"]]
+        self._columns = {name: columns.get(name) or [None] * len(self._ids) for name in COLUMNS[1:]}
+        self.level = level
+
+    @abstractmethod
+    def image(self, index: int) -> bytes | Path:
+        """Encoded bytes or path of one image."""
+
+    def column(self, name: str) -> list[str | None]:
+        """One of `COLUMNS` as a list, without touching any image."""
+        return list(self._ids) if name == "id" else list(self._columns[name])
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        known = {name: values[index] for name, values in self._columns.items()}
+        return Sample(self._ids[index], self.image(index), level=self.level, **known)
+
+
+class FileSamples(Samples):
+    """Samples whose images are files; ids are their paths below the root, splits come from the first folder's name."""
+
+    def __init__(self, root: Path, paths: list[Path], level: Level, texts: list[str | None] | None = None) -> None:
+        """Image files below `root` (or `root` itself) and their transcriptions, if there are any.
+
+        Raises:
+            UserError: `paths` is empty.
+        """
+        if not paths:
+            raise UserError(f"{root}: there is no image in it; give a folder with JPEG, PNG, WebP or TIFF files")
+        names = [path.relative_to(root) if path != root else Path(path.name) for path in paths]
+        splits = [split_of(name.parts[0]) if len(name.parts) > 1 else None for name in names]
+        super().__init__({"id": [name.as_posix() for name in names], "text": texts or [], "split": splits}, level)
+        self._paths = paths
+
+    def image(self, index: int) -> Path:
+        """Path of the image file."""
+        return self._paths[index]
+
+
+def clean_text(text: str | None) -> str | None:
+    """Transcription in Unicode NFC with single spaces, or None if nothing is left."""
+    return " ".join(unicodedata.normalize("NFC", text).split()) or None if text else None
+
+
+def split_of(name: str) -> str | None:
+    """train, validation or test for a split or folder name such as ``val``; None for any other word."""
+    return _SPLITS.get(name.strip().lower())
+
+
+def files(root: Path) -> Iterator[Path]:
+    """Visible files below `root` in natural order, links followed, no folder entered twice."""
+    if root.is_file():
+        yield root
+        return
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted((name for name in folders if _visible(name)), key=natural)
+        yield from (Path(folder, name) for name in sorted(filter(_visible, names), key=natural))
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file's name ends as an image's does."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Sort key that puts ``page2`` before ``page10``."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return (*((int(part), "") if part[0] in "0123456789" else (-1, part.lower()) for part in parts), (-2, name))
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"

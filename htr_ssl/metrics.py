@@ -1,0 +1,222 @@
+"""Metrics of read text: edit counts → CER, WER, WAcc with bootstrap intervals, paired test, confusions.
+
+All texts are normalised (`htr_ssl.charset.normalise`) before they are compared. Rates are in [0, 1] (CER and WER can
+exceed 1); WAcc is
+
+- on words: the share of word images read exactly;
+- on lines: the share of reference words that a minimal word alignment (fewest edits; among those the one with the
+  most hits) pairs with an equal word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+
+from htr_ssl.charset import NORMALISATION, normalise
+from htr_ssl.errors import UserError
+from htr_ssl.seeds import rng
+
+Interval = tuple[float, float]
+Level = Literal["word", "line"]
+REPLICATES = 2000
+"""Bootstrap replicates and random permutations."""
+NOTHING = "∅"
+"""Stands for the missing side of a deletion or an insertion."""
+
+# Columns of a count table.
+_CHAR_EDITS, _CHARS, _WORD_EDITS, _WORDS, _CORRECT, _UNITS = range(6)
+_RATES = {"wacc": (_CORRECT, _UNITS), "cer": (_CHAR_EDITS, _CHARS), "wer": (_WORD_EDITS, _WORDS)}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Corpus scores with 95 % bootstrap intervals.
+
+    Attributes:
+        wacc: see the module.
+        cer: Σ character edits / Σ reference characters.
+        wer: Σ word edits / Σ reference words.
+        n: number of samples.
+        unit: what was resampled for the intervals, e.g. ``page``.
+        units: how many of them there are.
+    """
+
+    wacc: float
+    wacc_ci: Interval
+    cer: float
+    cer_ci: Interval
+    wer: float
+    wer_ci: Interval
+    n: int
+    unit: str
+    units: int
+    normalisation: str = NORMALISATION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for `result.json`; intervals as [low, high]."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+
+
+class Comparison(NamedTuple):
+    """Paired comparison of two systems: rate of the second minus rate of the first, its interval, p-value."""
+
+    difference: float
+    interval: Interval
+    p: float
+
+
+def align_words(reference: Sequence[str], read: Sequence[str]) -> tuple[int, int]:
+    """Fewest edits between two word lists, and the most equal pairs (hits) among the alignments with that many edits.
+
+    With S, D, I substitutions, deletions and insertions, 2·hits = words on both sides − (2S + D + I). Weights of
+    ``big`` per edit plus that term make one weighted distance carry both numbers.
+    """
+    total = len(reference) + len(read)
+    big = total + 1
+    cost = Levenshtein.distance(reference, read, weights=(big + 1, big + 1, big + 2))
+    edits, spent = divmod(cost, big)
+    return edits, (total - spent) // 2
+
+
+def count(references: Sequence[str], reads: Sequence[str], level: Level) -> NDArray[np.int64]:
+    """Count table, (samples, 6): char edits, chars, word edits, words, correct units, units of WAcc."""
+    table = np.zeros((len(references), 6), dtype=np.int64)
+    for row, reference, read in zip(table, map(normalise, references), map(normalise, reads), strict=True):
+        words = reference.split(" ") if reference else []
+        edits, hits = align_words(words, read.split(" ") if read else [])
+        row[:_CORRECT] = Levenshtein.distance(reference, read), len(reference), edits, len(words)
+        row[_CORRECT:] = (reference == read, 1) if level == "word" else (hits, len(words))
+    return table
+
+
+def score(
+    references: Sequence[str],
+    reads: Sequence[str],
+    groups: Sequence[str] | None = None,
+    level: Level = "line",
+    seed: int = 0,
+    unit: str = "group",
+) -> Scores:
+    """Scores of one system.
+
+    Args:
+        references: what is written.
+        reads: what was read.
+        groups: writer or page of each sample, resampled as a whole; None or a single group: samples are resampled.
+        level: what one sample shows; decides the meaning of WAcc.
+        seed: seed of the bootstrap.
+        unit: what a group is, for the record.
+
+    Raises:
+        UserError: there is nothing to score.
+    """
+    return score_counts(count(references, reads, level), groups, seed, unit)
+
+
+def score_counts(table: NDArray[np.int64], groups: Sequence[str] | None, seed: int, unit: str = "group") -> Scores:
+    """Scores of a count table; see `score`."""
+    sums, by_group = _group(table, groups)
+    total = sums.sum(0)
+    if not total[_CHARS]:
+        raise UserError("no text to compare with: scores need at least one sample with a transcription; check the data")
+    resampled = _resample(sums, seed, lambda weights: weights @ sums)  # (replicates, 6)
+    values: dict[str, Any] = {}
+    for name, (part, whole) in _RATES.items():
+        values[name] = float(total[part] / total[whole])
+        values[f"{name}_ci"] = _interval(resampled[:, part] / np.maximum(resampled[:, whole], 1))
+    return Scores(**values, n=len(table), unit=unit if by_group else "sample", units=len(sums))
+
+
+def compare(
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    groups: Sequence[str] | None,
+    metric: Literal["wacc", "cer", "wer"],
+    seed: int = 0,
+) -> Comparison:
+    """Paired comparison of two systems that read the same samples.
+
+    The p-value is that of a two-sided permutation test: under the null hypothesis the two systems can be swapped in
+    any group. The interval is the paired percentile bootstrap over groups.
+
+    Args:
+        first: count table of the one system (see `count`).
+        second: count table of the other, rows in the same order.
+        groups: writer or page of each sample, None for samples.
+        metric: which rate to compare.
+        seed: seed of both.
+
+    Raises:
+        UserError: the tables are not of the same samples.
+    """
+    part, whole = _RATES[metric]
+    if not np.array_equal(first[:, whole], second[:, whole]):
+        raise UserError("a paired comparison needs two systems that read the same samples; evaluate both on one split")
+    sums, _ = _group(np.stack([second[:, part] - first[:, part], first[:, whole]], axis=1), groups)
+    observed = int(sums[:, 0].sum())
+    resampled = _resample(sums, seed, lambda weights: weights @ sums)
+    interval = _interval(resampled[:, 0] / np.maximum(resampled[:, 1], 1))
+    signs = rng(seed, "permutation").integers(0, 2, (REPLICATES, len(sums)), dtype=np.int8) * 2 - 1
+    extreme = int((np.abs(signs @ sums[:, 0]) >= abs(observed)).sum())
+    return Comparison(observed / int(sums[:, 1].sum()), interval, (1 + extreme) / (1 + REPLICATES))
+
+
+def confusions(references: Sequence[str], reads: Sequence[str], top: int = 30) -> list[tuple[str, str, int]]:
+    """Most frequent confusions (written, read, count), deletions as (x, ∅), insertions as (∅, x).
+
+    Neighbouring edits count as one confusion, e.g. rn → m, if no side is longer than three characters.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for reference, read in zip(map(normalise, references), map(normalise, reads), strict=True):
+        blocks: list[list[int]] = []  # [ref start, ref end, read start, read end]
+        for tag, i1, i2, j1, j2 in Levenshtein.opcodes(reference, read):
+            if tag == "equal":
+                continue
+            if blocks and blocks[-1][1] == i1 and blocks[-1][3] == j1:
+                blocks[-1][1], blocks[-1][3] = i2, j2
+            else:
+                blocks.append([i1, i2, j1, j2])
+        for i1, i2, j1, j2 in blocks:
+            written, seen = reference[i1:i2], read[j1:j2]
+            if max(len(written), len(seen)) <= 3:
+                counts[written or NOTHING, seen or NOTHING] += 1
+            else:
+                pairs = zip(written.ljust(len(seen), "\0"), seen.ljust(len(written), "\0"), strict=True)
+                counts.update((left.strip("\0") or NOTHING, right.strip("\0") or NOTHING) for left, right in pairs)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(written, seen, number) for (written, seen), number in ranked[:top]]
+
+
+def _group(table: NDArray[np.int64], groups: Sequence[str] | None) -> tuple[NDArray[np.int64], bool]:
+    """Sums over each group, (groups, columns); the table itself if there are fewer than two groups."""
+    if groups is None or len(set(groups)) < 2:
+        return table, False
+    names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    sums = np.zeros((len(names), table.shape[1]), dtype=np.int64)
+    np.add.at(sums, index, table)
+    return sums, True
+
+
+def _resample(
+    sums: NDArray[np.int64], seed: int, reduce: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """`reduce` of how often each row is drawn, for every replicate; in blocks, so that memory stays small."""
+    generator, rows = rng(seed, "bootstrap"), len(sums)
+    block = max(1, 4_000_000 // rows)
+    parts = [
+        reduce(generator.multinomial(rows, np.full(rows, 1 / rows), size=min(block, REPLICATES - start)))
+        for start in range(0, REPLICATES, block)
+    ]
+    return np.concatenate(parts)
+
+
+def _interval(values: NDArray[np.float64]) -> Interval:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
