@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "32", "bf16"]
+Scope = Literal["backbone", "encoder"]
 
 
 class Strict(BaseModel):
@@ -111,6 +112,8 @@ class TrainConfig(Strict):
     """CPU threads; 0 = all cores."""
     workers: int = Field(-1, ge=-1)
     """Loader processes; -1 = none if the images fit into memory, else one per spare core."""
+    track: bool = False
+    """Also log to TensorBoard in the run's folder (needs the extra `track`)."""
 
 
 class PretrainConfig(Strict):
@@ -128,6 +131,8 @@ class PretrainConfig(Strict):
     """Encoder or recognizer file whose encoder weights to start from."""
     method: PluginConfig = PluginConfig(name="masked_image")
     """Objective (see `htr-ssl methods`)."""
+    scope: Scope = "encoder"
+    """Part of the encoder that is saved: the backbone alone, or with its context model."""
     train: TrainConfig = TrainConfig()
     """Schedule and hardware."""
 
@@ -164,6 +169,8 @@ class Stage(Strict):
     """Self-supervised objective on all train images of the table's data."""
     synthetic: dict[str, Any] | None = None
     """Options of the synthetic handwriting; its text comes from n-grams of the labelled subset only."""
+    scope: Scope = "encoder"
+    """Part of the encoder that a method hands on."""
     train: TrainConfig = TrainConfig()
     """Schedule of this stage."""
 

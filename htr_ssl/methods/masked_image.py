@@ -1,0 +1,106 @@
+"""Masked image modelling on columns: hide spans of the line, paint what was there.
+
+Source: Xie et al. 2021, "SimMIM: A simple framework for masked image modeling", arXiv 2111.09886.
+
+Differs from the paper: what is hidden are spans of whole columns, because a convolutional frame sees all rows of its
+columns; hidden pixels become mid-grey, which neither paper nor ink is; the loss is on pixels standardised per image.
+
+Letters: N batch, C channels, H height, W width, T frames, D features, S pixels per frame.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from htr_ssl.config import AugmentConfig
+from htr_ssl.data.augment import TextAugment
+from htr_ssl.data.batch import Images
+
+GREY = 0.5
+"""What hidden pixels become."""
+
+
+class Config(BaseModel):
+    """Options of masked image modelling."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    ratio: float = Field(0.4, gt=0, lt=1)
+    """Share of the frames that is hidden."""
+    span: int = Field(4, ge=1)
+    """Neighbouring frames hidden together."""
+    augment: AugmentConfig = AugmentConfig(mask=0, noise=0.02, blur=0.2)
+    """Random changes of the image before a part of it is hidden."""
+
+
+class Method(nn.Module):
+    """Encoder and a linear decoder from each frame to its pixels."""
+
+    def __init__(self, config: Config, encoder: nn.Module) -> None:
+        super().__init__()
+        self.config, self.encoder = config, encoder
+        self.augment = TextAugment(config.augment)
+        strip = encoder.stride * encoder.height * encoder.in_channels  # type: ignore[operator]
+        self.decoder = nn.Linear(encoder.out_dim, strip)  # type: ignore[arg-type]
+
+    def views(self, images: Images, generator: Generator) -> tuple[Images, ...]:
+        """The whole image and the one with hidden columns."""
+        return self._hide(images, generator)[:2]
+
+    def forward(self, images: Images, generator: Generator) -> dict[str, Tensor]:
+        """Squared error on the hidden frames' pixels."""
+        whole, masked, hidden = self._hide(images, generator)
+        predicted = self.decoder(self.encoder(masked.pixels, masked.widths).features)  # (N, T, S*H*C)
+        error = (predicted.float() - self._strips(_standardised(whole), hidden.shape[1])).square().mean(2)
+        return {"loss": (error * hidden).sum() / hidden.sum().clamp(min=1)}
+
+    @torch.no_grad()
+    def reconstruct(self, images: Images, generator: Generator) -> tuple[Images, Images, Images]:
+        """Whole, masked and repainted images, for a person to look at."""
+        whole, masked, hidden = self._hide(images, generator)
+        predicted = self.decoder(self.encoder(masked.pixels, masked.widths).features)
+        mean, spread = _moments(whole)
+        n, c, h, w = whole.pixels.shape
+        pixels = predicted.unflatten(2, (-1, h, c)).permute(0, 4, 3, 1, 2).flatten(3)[..., :w]  # (N, C, H, W)
+        pixels = (pixels * spread + mean).clamp(0, 1)
+        return whole, masked, Images(torch.where(self._columns(hidden, w), pixels, whole.pixels), whole.widths)
+
+    def _hide(self, images: Images, generator: Generator) -> tuple[Images, Images, Tensor]:
+        """Whole and masked images, and the hidden frames: (N, T) bool, True = hidden."""
+        whole = self.augment(images, generator)
+        frames = self.encoder.frames(whole.widths)  # type: ignore[operator]
+        n, count = frames.shape[0], -(-whole.pixels.shape[3] // self.encoder.stride)  # type: ignore[operator]
+        # Starts of spans come with the probability that leaves 1 - ratio of the frames uncovered.
+        start = 1 - (1 - self.config.ratio) ** (1 / self.config.span)
+        starts = (torch.rand(n, count, generator=generator) < start).float()
+        hidden = F.max_pool1d(F.pad(starts[:, None], (self.config.span - 1, 0)), self.config.span, 1)[:, 0] > 0
+        hidden = hidden.to(frames.device) & (torch.arange(count, device=frames.device) < frames[:, None])
+        grey = torch.where(self._columns(hidden, whole.pixels.shape[3]), GREY, whole.pixels)
+        return whole, Images(grey, whole.widths), hidden
+
+    def _columns(self, hidden: Tensor, width: int) -> Tensor:
+        """(N, T) -> (N, 1, 1, W)."""
+        return hidden.repeat_interleave(self.encoder.stride, 1)[:, None, None, :width]  # type: ignore[arg-type]
+
+    def _strips(self, pixels: Tensor, count: int) -> Tensor:
+        """(N, C, H, W) -> the pixels of each frame, (N, T, S*H*C)."""
+        stride: int = self.encoder.stride  # type: ignore[assignment]
+        pixels = F.pad(pixels, (0, count * stride - pixels.shape[3]))
+        return pixels.unflatten(3, (count, stride)).permute(0, 3, 4, 2, 1).flatten(2)
+
+
+def _moments(images: Images) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each image's valid pixels, (N, 1, 1, 1)."""
+    inside = torch.arange(images.pixels.shape[3], device=images.widths.device) < images.widths[:, None]
+    weight = inside[:, None, None, :] / (images.widths * images.pixels.shape[1] * images.pixels.shape[2]).view(-1, 1, 1, 1)
+    mean = (images.pixels * weight).sum((1, 2, 3), keepdim=True)
+    variance = ((images.pixels - mean).square() * weight).sum((1, 2, 3), keepdim=True)
+    return mean, variance.sqrt() + 0.05
+
+
+def _standardised(images: Images) -> Tensor:
+    mean, spread = _moments(images)
+    return (images.pixels - mean) / spread

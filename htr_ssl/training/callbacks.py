@@ -1,0 +1,173 @@
+"""What happens around the steps of a run: checkpoints, log and progress."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from htr_ssl import model_file
+from htr_ssl.files import atomic_path, write_text
+from htr_ssl.training.module import System
+
+
+class Checkpoints(Callback):
+    """At every check: the best weights so far, the log, then the whole state; in this order, each file atomically.
+
+    A run killed between two of them repeats the round and writes the same files again.
+
+    Attributes:
+        best: lowest validation CER.
+        stale: checks since then.
+        stopped: whether patience ran out.
+        rows: one row of the log per check.
+    """
+
+    def __init__(self, folder: Path, patience: int) -> None:
+        self.folder, self.patience = folder, patience
+        self.best, self.stale, self.stopped = float("inf"), 0, False
+        self.rows: list[dict[str, Any]] = []
+        self._clock = _Clock()
+
+    @property
+    def last(self) -> Path:
+        """The whole state."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights with the lowest validation CER."""
+        return self.folder / "checkpoints" / "best.safetensors"
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Starts the clocks of a round."""
+        self._clock = _Clock()
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """A batch has arrived."""
+        self._clock.arrived()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A batch is done."""
+        self._clock.done(len(batch.widths), float(outputs["loss"]))
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """A check."""
+        assert isinstance(module, System)
+        row = {"step": trainer.global_step, **self._clock.row(), "lr": trainer.optimizers[0].param_groups[0]["lr"]}
+        row |= {name: float(value) for name, value in module.terms.items() if name != "loss"} | module.checks
+        self.rows.append(row)
+        if module.checks:
+            if module.checks["val_cer"] < self.best:
+                self.best, self.stale = module.checks["val_cer"], 0
+                model_file.save(self.best_weights, module.best_model().state_dict(), {"kind": "weights", **row})
+            else:
+                self.stale += 1
+            self.stopped = bool(self.patience) and self.stale >= self.patience
+        self._write_log()
+        with atomic_path(self.last) as temporary:
+            trainer.save_checkpoint(temporary)
+        trainer.should_stop = trainer.should_stop or self.stopped
+
+    def _write_log(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in self.rows for key in row)))
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in self.rows)
+        write_text(self.folder / "metrics.csv", text.getvalue())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to know."""
+        return {"best": self.best, "stale": self.stale, "stopped": self.stopped, "rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.__dict__.update(state)
+
+
+class _Clock:
+    """Times of one round of steps."""
+
+    def __init__(self) -> None:
+        self.start = self.mark = time.perf_counter()
+        self.waited, self.images, self.loss, self.steps = 0.0, 0, 0.0, 0
+
+    def arrived(self) -> None:
+        self.waited += time.perf_counter() - self.mark
+
+    def done(self, images: int, loss: float) -> None:
+        self.mark = time.perf_counter()
+        self.images, self.loss, self.steps = self.images + images, self.loss + loss, self.steps + 1
+
+    def row(self) -> dict[str, float]:
+        """Mean loss, seconds of the steps (validation not counted), images/s, share of the time without a batch."""
+        seconds = max(self.mark - self.start, 1e-9)
+        return {
+            "loss": self.loss / max(self.steps, 1),
+            "seconds": seconds,
+            "images_per_second": self.images / seconds,
+            "loader_share": self.waited / seconds,
+        }
+
+
+class Bar(Callback):
+    """Progress of the whole run with loss, validation CER and the time left; plain lines where there is no terminal."""
+
+    def __init__(self, title: str, steps: int) -> None:
+        self.title, self.steps = title, steps
+        self.console = Console(stderr=True)
+        self.live = self.console.is_terminal and sys.stderr.isatty()
+        self.progress: Progress | None = None
+        self._text = ""
+        self._said = self._began = time.monotonic()
+        self._first = 0
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Draws the bar."""
+        self._began, self._first = time.monotonic(), trainer.global_step
+        if self.live:
+            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            self.progress = Progress(TextColumn("{task.description}"), *columns, console=self.console)
+            self.progress.start()
+            self._task = self.progress.add_task(self.title, total=self.steps, completed=trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Moves on."""
+        text = f"{self.title}  loss {float(outputs['loss']):.3f}{self._text}"
+        if self.progress is not None:
+            self.progress.update(self._task, completed=trainer.global_step, description=text)
+        elif time.monotonic() - self._said > 30:
+            self._said = time.monotonic()
+            done = trainer.global_step - self._first
+            left = (self._said - self._began) / done * (self.steps - trainer.global_step) / 60
+            self.console.print(f"{text}  step {trainer.global_step}/{self.steps}, about {left:.0f} min left", highlight=False)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Shows the last validation and what was read."""
+        assert isinstance(module, System)
+        if module.checks:
+            self._text = f"  validation CER {100 * module.checks['val_cer']:.1f} %"
+
+    def _stop(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Leaves the finished bar."""
+        self._stop()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        """Gives the terminal back."""
+        self._stop()

@@ -1,0 +1,221 @@
+"""One training run on Lightning's Trainer: device, precision, resume, signals, and the run folder.
+
+A run is cut into rounds of `check_every` steps (Lightning's epochs). After each, the whole state is on disk; a run that
+is killed repeats at most one round and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.utils.data import DataLoader
+
+from htr_ssl import __version__, model_file
+from htr_ssl.config import Strict, TrainConfig
+from htr_ssl.config_files import dump_config
+from htr_ssl.data.loading import StepSampler, Strips, sorted_batches
+from htr_ssl.errors import UserError
+from htr_ssl.files import write_json, write_text
+from htr_ssl.seeds import derive
+from htr_ssl.training.callbacks import Bar, Checkpoints
+from htr_ssl.training.module import System
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+def open_run(out: Path, config: Strict) -> None:
+    """Makes the run folder, or checks that it is of this configuration.
+
+    Raises:
+        UserError: the folder holds a run with another configuration.
+    """
+    path, text = out / "config.yaml", dump_config(config)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UserError(f"{out}: it holds a run with another configuration (see {path}); choose another name or remove it")
+    write_text(path, text)
+    write_json(out / "env.json", environment())
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware and command of this process."""
+    names = ("torch", "lightning", "numpy", "cv2")
+    return {
+        "htr_ssl": __version__,
+        "python": platform.python_version(),
+        **{name: getattr(sys.modules[name], "__version__", "") for name in names if name in sys.modules},
+        "machine": hardware(),
+        "threads": torch.get_num_threads(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def hardware() -> str:
+    """Processor, number of cores and GPU, for people."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0] if names else model
+    gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
+    return f"{model}, {os.cpu_count()} cores{gpu}"
+
+
+def precision(name: str, device: torch.device) -> Precision:
+    """bf16 if asked for, or if `auto` and the device computes it natively; emulated it is 10 to 40 times slower."""
+    if name == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            flags = Path("/proc/cpuinfo")
+            text = flags.read_text() if device.type == "cpu" and flags.exists() else ""
+            native = "amx_bf16" in text or "avx512_bf16" in text
+        name = "bf16" if native else "32"
+    return "bf16-mixed" if name == "bf16" else "32-true"
+
+
+def summary(checks: Checkpoints, train: Strips, device: torch.device) -> dict[str, Any]:
+    """What a run cost and reached: seconds and images/s of the updates (validation not counted), loader's share, CER."""
+    seconds = sum(row["seconds"] for row in checks.rows)
+    images = sum(row["seconds"] * row["images_per_second"] for row in checks.rows)
+    waited = sum(row["seconds"] * row["loader_share"] for row in checks.rows)
+    result = {
+        "steps": checks.rows[-1]["step"],
+        "images": len(train),
+        "unreadable": train.unreadable,
+        "seconds": round(seconds, 2),
+        "images_per_second": round(images / seconds, 2),
+        "loader_share": round(waited / seconds, 4),
+        "loss": checks.rows[-1]["loss"],
+        "device": str(device),
+        "hardware": hardware(),
+        "threads": torch.get_num_threads(),
+    }
+    return result | ({"best_cer": checks.best, "stopped_early": checks.stopped} if checks.best < float("inf") else {})
+
+
+def prepare_device(config: TrainConfig, seed: int) -> torch.device:
+    """Threads, device and the seed from which weights start."""
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.manual_seed(derive(seed, "weights"))
+    return model_file.resolve_device(config.device)
+
+
+def fit(
+    system: System,
+    train: Strips,
+    validation: Strips | None,
+    config: TrainConfig,
+    out: Path,
+    seed: int,
+    title: str,
+    progress: bool,
+) -> Checkpoints:
+    """Trains until the steps are done or patience runs out; continues from the last checkpoint if there is one.
+
+    Raises:
+        UserError: the last checkpoint is damaged.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call continues.
+    """
+    device = model_file.resolve_device(config.device)
+    checkpoints = Checkpoints(out, config.patience)
+    state = _load_state(checkpoints)
+    if state and (checkpoints.stopped or state["global_step"] >= config.steps):
+        system.load_state_dict(state["state_dict"])
+        return checkpoints
+    sampler = StepSampler(train.widths, config.batch_size, seed, config.steps, config.check_every)
+    workers = 0 if train.in_memory else max(1, (os.cpu_count() or 2) - 1)
+    options: dict[str, Any] = {"num_workers": workers if config.workers < 0 else config.workers}
+    options |= {"persistent_workers": options["num_workers"] > 0, "pin_memory": device.type == "cuda"}
+    loader = DataLoader(train, sampler=sampler, batch_size=None, **options)
+    checks = None
+    if validation is not None:
+        batches = sorted_batches(validation.widths, config.batch_size)
+        checks = DataLoader(validation, sampler=batches, batch_size=None)  # type: ignore[arg-type]
+    with _quiet():
+        trainer = Trainer(
+            accelerator="gpu" if device.type == "cuda" else device.type,
+            devices=[device.index] if device.index is not None else 1,
+            precision=precision(config.precision, device),
+            max_epochs=-(-config.steps // config.check_every),
+            gradient_clip_val=config.clip,
+            callbacks=[checkpoints] + ([Bar(title, config.steps)] if progress else []),
+            default_root_dir=out,
+            logger=_logger(out) if config.track else False,
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=config.check_every,
+        )
+        system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with _interruptible():
+            trainer.fit(system, loader, checks, ckpt_path=checkpoints.last if state else None, weights_only=True)
+    return checkpoints
+
+
+def _load_state(checkpoints: Checkpoints) -> dict[str, Any] | None:
+    """State of the last check, its part of `checkpoints` restored."""
+    if not checkpoints.last.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(checkpoints.last, map_location="cpu", weights_only=True)
+        checkpoints.load_state_dict(state["callbacks"][checkpoints.state_key])
+    except Exception as error:
+        raise UserError(
+            f"{checkpoints.last}: the checkpoint is damaged ({type(error).__name__}); remove it to train again from the start"
+        ) from error
+    return state
+
+
+def _logger(out: Path) -> Any:
+    """TensorBoard log of the run."""
+    try:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(out, name="", version="tensorboard")
+    except ModuleNotFoundError as error:
+        raise UserError("train.track needs TensorBoard; pip install 'htr-ssl[track]' or set train.track=false") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The engine's remarks on hardware and workers are of no use to the user."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM leave as KeyboardInterrupt; the engine would end the process on the one, raise on the other."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except (SystemExit, SIGTERMException) as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)

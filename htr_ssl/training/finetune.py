@@ -1,0 +1,136 @@
+"""Fine-tuning: encoder + CTC on a share of the labelled train images; never opens the test split."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from htr_ssl import ctc, model_file
+from htr_ssl.charset import NORMALISATION, Charset, listing, merge
+from htr_ssl.config import FinetuneConfig
+from htr_ssl.data import subsets
+from htr_ssl.data.augment import TextAugment
+from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.errors import UserError
+from htr_ssl.files import write_json
+from htr_ssl.recognizers.ctc import Recognizer, move_head
+from htr_ssl.training import engine
+from htr_ssl.training.module import Labelled, System
+
+FILE = "model.safetensors"
+
+
+def run(config: FinetuneConfig, out: Path, progress: bool = True) -> Path:
+    """Fine-tunes in the run folder `out`, or continues there, and returns the recognizer's file.
+
+    Raises:
+        UserError: bad data, labels that cannot be learnt, a bad `init`, another run in the folder.
+        KeyboardInterrupt: see `engine.fit`.
+    """
+    out, path = Path(out), Path(out) / FILE
+    engine.open_run(out, config)
+    if path.exists() and (out / "summary.json").exists():
+        return path
+    device = engine.prepare_device(config.train, config.seed)
+    samples = read_samples(config.data, config.seed)
+    rows, subset_hash = labelled_rows(samples, config, out)
+    train = Strips(samples, rows, config.data)
+    validation = Strips(samples, _some(rows_of(samples, "validation", labelled=True), config, "validation"), config.data)
+
+    header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
+    encoder = model_file.build_encoder(config.encoder.name, config.encoder.options(), config.data.height, config.data.channels)
+    charset = Charset.build(train.texts())
+    recognizer, charset, report = _recognizer(config, encoder, header, charset)
+    train.labels = [charset.encode(text) for text in train.texts()]
+    _check(train, encoder, validation, charset, out)
+
+    system = System(Labelled(recognizer, TextAugment(config.augment), config.head_warmup), config.train, config.seed)
+    system.charset, system.references = charset, validation.texts()
+    title = f"finetune {100 * config.fraction:g} %"
+    checks = engine.fit(system, train, validation, config.train, out, config.seed, title, progress)
+    _, state = model_file.read(checks.best_weights)
+    summary = engine.summary(checks, train, device)
+    model_file.save(
+        path,
+        state,
+        header
+        | {"kind": "recognizer", "scope": "encoder", "charset": charset.to_header(), "init": config.init}
+        | {"method": _method(config), "fraction": config.fraction, "seed": config.seed, "labels": len(train)}
+        | {"data": config.data.model_dump(), "level": config.data.level, "max_width": config.data.max_width}
+        | {"subset_sha256": subset_hash, "normalisation": NORMALISATION, "val_cer": checks.best},
+    )
+    write_json(out / "summary.json", summary | {"charset": report})
+    return path
+
+
+def labelled_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -> tuple[list[int], str]:
+    """Rows of the labelled subset of `config.fraction`; the list of their ids is written to `out`, with its hash."""
+    rows = _some(rows_of(samples, "train", labelled=True), config, "train")
+    ids = [str(samples.column("id")[row]) for row in rows]
+    chosen = subsets.subset(ids, config.fraction, config.seed)
+    digest = subsets.write(out / "subset.txt", [ids[i] for i in chosen], config.fraction, config.seed, config.data.source)
+    return [rows[i] for i in chosen], digest
+
+
+def _some(rows: list[int], config: FinetuneConfig, split: str) -> list[int]:
+    if not rows:
+        raise UserError(f"{config.data.source}: no labelled image in split {split!r}; fine-tuning needs some of each")
+    return rows
+
+
+def _recognizer(
+    config: FinetuneConfig, encoder: Any, header: dict[str, Any], charset: Charset
+) -> tuple[Recognizer, Charset, str]:
+    """Recognizer with the weights of `init`, its charset, and a line on what became of the old one."""
+    if not config.init:
+        return Recognizer(encoder, len(charset)), charset, f"{len(charset) - 1} characters: {listing(charset.characters)}"
+    old_header, rest = model_file.load_encoder(config.init, encoder, header)
+    report = f"{len(charset) - 1} characters: {listing(charset.characters)}"
+    mapping: list[int | None] = []
+    if "charset" in old_header:
+        charset, mapping, report = merge(Charset.from_header(old_header["charset"]), charset, config.charset)
+    recognizer = Recognizer(encoder, len(charset))
+    for name in ("head", "shortcut"):
+        move_head(getattr(recognizer, name), rest, name, mapping)
+    return recognizer, charset, report
+
+
+def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, out: Path) -> None:
+    """Leaves out what cannot be learnt, each named in unlearnable.txt; says which validation characters are unknown.
+
+    Raises:
+        UserError: nothing can be learnt.
+    """
+    import torch
+
+    frames = encoder.frames(torch.tensor(train.widths)).tolist()
+    wrong = ctc.infeasible(train.labels, frames)
+    if wrong:
+        ids, texts = train.ids(), train.texts()
+        lines = [
+            f"{ids[i]}: needs {ctc.frames_needed(train.labels[i])} frames, its image gives {frames[i]}: {texts[i]!r}"
+            for i in wrong
+        ]
+        engine.write_text(out / "unlearnable.txt", "\n".join(lines) + "\n")
+        if len(wrong) == len(train):
+            raise UserError(f"every label is too long for its image, e.g. {lines[0]}; use a larger data.height")
+        warnings.warn(
+            f"{len(wrong)} label(s) too long for their image are left out, e.g. {lines[0]} (all in {out / 'unlearnable.txt'})",
+            stacklevel=3,
+        )
+        train.keep(sorted(set(range(len(train))) - set(wrong)))
+    unseen = charset.unseen(validation.texts())
+    if unseen:
+        warnings.warn(f"in the validation texts but in no train label: {listing(unseen)}; counted as errors", stacklevel=3)
+
+
+def _method(config: FinetuneConfig) -> str:
+    """What the recognizer started from, for tables."""
+    if not config.init:
+        return "supervised"
+    header = model_file.read_header(Path(config.init))
+    method = header.get("method", "supervised")
+    name = method["name"] if isinstance(method, dict) else str(method)
+    synthetic = header.get("kind") == "recognizer" and header["data"]["source"] == "synthetic"
+    return f"{name}+synthetic" if synthetic and name != "supervised" else "synthetic" if synthetic else name

@@ -1,0 +1,131 @@
+"""Adapters between our tasks and the training engine: the only LightningModule of the project.
+
+A task is an ``nn.Module`` whose forward takes (batch, generator) and returns a dict of scalars with ``loss``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from rapidfuzz.distance import Levenshtein
+from torch import Generator, Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from htr_ssl import ctc
+from htr_ssl.charset import Charset
+from htr_ssl.config import TrainConfig
+from htr_ssl.data.augment import TextAugment
+from htr_ssl.data.batch import Batch
+from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.seeds import derive
+from htr_ssl.training.optim import optimiser, schedule
+
+
+class Unlabelled(nn.Module):
+    """Task of pretraining: a method on the images of a batch."""
+
+    def __init__(self, method: nn.Module) -> None:
+        super().__init__()
+        self.model = method
+
+    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Any]:
+        """Terms of the method's loss."""
+        return self.model(batch.images(), generator)  # type: ignore[no-any-return]
+
+
+class Labelled(nn.Module):
+    """Task of fine-tuning: augmentation, recognizer, CTC."""
+
+    def __init__(self, recognizer: Recognizer, augment: TextAugment, head_warmup: float) -> None:
+        super().__init__()
+        self.model = recognizer
+        self.augment = augment
+        self.head_warmup = head_warmup
+
+    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Any]:
+        """Terms of the recognizer's loss; while `progress` is below the head's warm-up, only the heads learn."""
+        images = self.augment(batch.images(), generator)
+        return self.model.loss(images, batch, freeze_encoder=progress < self.head_warmup)
+
+
+class System(LightningModule):
+    """Runs a task: seeds, optimiser, moving average, validation of recognizers.
+
+    Attributes:
+        terms: the last step's scalars.
+        checks: scores of the last validation.
+        samples: (id, written, read) of a few validation images.
+    """
+
+    def __init__(self, task: Unlabelled | Labelled, config: TrainConfig, seed: int) -> None:
+        super().__init__()
+        self.task, self.config, self.seed = task, config, seed
+        self.average = AveragedModel(task.model, multi_avg_fn=self._average) if config.ema else None
+        self.terms: dict[str, Any] = {}
+        self.checks: dict[str, float] = {}
+        self.samples: list[tuple[str, str, str]] = []
+        self._counts: list[tuple[int, int, int]] = []
+        self._read: dict[int, str] = {}
+        self.charset: Charset | None = None
+        self.references: Sequence[str] = ()
+
+    def best_model(self) -> nn.Module:
+        """What is validated and saved: the moving average, or the model itself."""
+        return self.average.module if self.average is not None else self.task.model
+
+    def on_train_epoch_start(self) -> None:
+        """Everything random (dropout) starts anew from the seed, so that a resumed run draws the same."""
+        torch.manual_seed(derive(self.seed, "epoch", self.current_epoch))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Loss of one update."""
+        generator = Generator().manual_seed(derive(self.seed, "augment", self.global_step))
+        self.terms = self.task(batch, generator, self.global_step / self.config.steps)
+        return self.terms["loss"]  # type: ignore[no-any-return]
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
+        """After an update: moving averages."""
+        after_step = getattr(self.task.model, "after_step", None)
+        if after_step is not None:
+            after_step(self.global_step / self.config.steps)
+        if self.average is not None:
+            self.average.update_parameters(self.task.model)
+
+    def _average(self, averaged: Any, current: Any, count: Tensor | int) -> None:
+        """averaged <- decay * averaged + (1 - decay) * current; the decay rises from 0.1 at the start."""
+        decay = min(self.config.ema, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the last validation."""
+        self.best_model().eval()
+        self._counts.clear()
+        self._read.clear()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Reads one batch and counts edits."""
+        assert self.charset is not None
+        images = batch.images()
+        logits, lengths = self.best_model()(images.pixels, images.widths)
+        for position, (indices, _) in zip(batch.indices.tolist(), ctc.greedy(logits, lengths), strict=True):
+            written, read = self.references[position], self.charset.decode(indices)
+            self._counts.append((Levenshtein.distance(written, read), len(written), written == read))
+            self._read[position] = read
+
+    def on_validation_epoch_end(self) -> None:
+        """Corpus CER, exact matches, and some readings."""
+        edits, characters, exact = (sum(column) for column in zip(*self._counts, strict=True))
+        empty = sum(not read for read in self._read.values()) / len(self._read)
+        self.checks = {"val_cer": edits / max(characters, 1), "val_exact": exact / len(self._counts), "val_empty": empty}
+        chosen = sorted(self._read)[:: max(1, len(self._read) // 5)][:5]
+        self.samples = [(str(i), self.references[i], self._read[i]) for i in chosen]
+        self.log("val_cer", torch.tensor(self.checks["val_cer"]))
+        self.best_model().train()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine."""
+        chosen = optimiser(self.task, self.config)
+        return {"optimizer": chosen, "lr_scheduler": {"scheduler": schedule(chosen, self.config), "interval": "step"}}

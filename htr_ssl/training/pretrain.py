@@ -1,0 +1,61 @@
+"""Pretraining: every train image, no text, one method; leaves an encoder file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from htr_ssl import model_file, plugins
+from htr_ssl.charset import NORMALISATION
+from htr_ssl.config import PretrainConfig
+from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.files import write_json
+from htr_ssl.training import engine
+from htr_ssl.training.module import System, Unlabelled
+
+FILE = "encoder.safetensors"
+
+
+def run(config: PretrainConfig, out: Path, progress: bool = True) -> Path:
+    """Pretrains in the run folder `out`, or continues there, and returns the encoder's file.
+
+    Raises:
+        UserError: bad data, a bad `init`, another run in the folder.
+        KeyboardInterrupt: see `engine.fit`.
+    """
+    out, path = Path(out), Path(out) / FILE
+    engine.open_run(out, config)
+    if path.exists() and (out / "summary.json").exists():
+        return path
+    device = engine.prepare_device(config.train, config.seed)
+    samples = read_samples(config.data, config.seed)
+    strips = Strips(samples, rows_of(samples, "train", labelled=False), config.data)
+    header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
+    encoder = model_file.build_encoder(config.encoder.name, config.encoder.options(), config.data.height, config.data.channels)
+    if config.init:
+        model_file.load_encoder(config.init, encoder, header)
+    method = build_method(config.method.name, config.method.options(), encoder)
+    system = System(Unlabelled(method), config.train, config.seed)
+    checks = engine.fit(
+        system, strips, None, config.train, out, config.seed, f"pretrain {config.method.name}", progress
+    )
+    state = {name: value for name, value in system.best_model().state_dict().items() if name.startswith("encoder.")}
+    if config.scope == "backbone":
+        state = {name: value for name, value in state.items() if name.startswith("encoder.backbone.")}
+    summary = engine.summary(checks, strips, device)
+    model_file.save(
+        path,
+        state,
+        header
+        | {"kind": "encoder", "scope": config.scope, "method": config.method.model_dump(), "init": config.init}
+        | {"seed": config.seed, "data": config.data.model_dump(), "level": config.data.level}
+        | {"normalisation": NORMALISATION, "max_width": config.data.max_width},
+    )
+    write_json(out / "summary.json", summary)
+    return path
+
+
+def build_method(name: str, options: dict[str, Any], encoder: Any) -> Any:
+    """Method of the folder ``methods`` around an encoder."""
+    module = plugins.load("htr_ssl.methods", name)
+    return module.Method(module.Config(**options), encoder)
