@@ -69,17 +69,17 @@ class AugmentConfig(Strict):
     """Largest vertical shift, as a share of the height."""
     rotate: float = Field(1.5, ge=0, le=15)
     """Largest rotation of words [degrees]; lines turn less, in proportion to their length."""
-    elastic: float = Field(0.05, ge=0, le=0.3)
+    elastic: float = Field(0.03, ge=0, le=0.3)
     """Strength of the smooth local distortion, as a share of the height."""
     stroke: float = Field(0.5, ge=0, le=1)
     """Largest share of a thicker or thinner copy of the strokes blended in."""
-    contrast: float = Field(0.3, ge=0, lt=1)
+    contrast: float = Field(0.2, ge=0, lt=1)
     """Largest relative change of contrast, and of the local fading of the ink."""
-    blur: float = Field(0.4, ge=0, le=1)
+    blur: float = Field(0.3, ge=0, le=1)
     """Largest share of a blurred (or sharpened) copy blended in."""
-    noise: float = Field(0.04, ge=0, le=0.5)
+    noise: float = Field(0.02, ge=0, le=0.5)
     """Largest standard deviation of the pixel noise (white = 1)."""
-    mask: float = Field(0.1, ge=0, lt=1)
+    mask: float = Field(0.05, ge=0, lt=1)
     """Largest share of columns painted over with paper, in spans of up to half the height."""
 
 

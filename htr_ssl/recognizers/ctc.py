@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from htr_ssl import ctc
 from htr_ssl.data.batch import Batch, Images
 
-SHORTCUT = 0.1
+SHORTCUT = 1.0
 """Weight of the shortcut's loss."""
 
 

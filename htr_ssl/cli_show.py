@@ -1,0 +1,128 @@
+"""What the commands print, and the commands that only print: methods, encoders, formats, show."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from htr_ssl import plugins
+
+Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them, to list its options.")]
+
+
+def methods(name: Name = None) -> None:
+    """List the self-supervised methods, or the options of one.
+
+    Example: `htr-ssl methods simclr`
+    """
+    _listing("htr_ssl.methods", name)
+
+
+def encoders(name: Name = None) -> None:
+    """List the encoders, or the options of one.
+
+    Example: `htr-ssl encoders crnn`
+    """
+    _listing("htr_ssl.encoders", name)
+
+
+def formats() -> None:
+    """List what can be read and written, and what finds the lines on a page."""
+    for title, package in (
+        ("data.format (read)", "htr_ssl.data.readers"),
+        ("--format (write)", "htr_ssl.pages.formats"),
+        ("--segmenter", "htr_ssl.pages.segment"),
+    ):
+        pairs(title, _first_lines(package))
+
+
+def show(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of a run or table.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Complete YAML instead, for a file of its own.")] = False,
+) -> None:
+    """Check a configuration and explain every value.
+
+    Keys decide the kind: `rows` → table, `method` → pretrain, else finetune.
+
+    Example: `htr-ssl show configs/table.yaml train.lr=3e-4`
+    """
+    from htr_ssl.config_files import describe, dump_config, kind_of, load_config
+
+    given = overrides or []
+    loaded = load_config(config, given, kind_of(config, given))
+    if yaml:
+        typer.echo(dump_config(loaded), nl=False)
+    else:
+        _table(("key", "value", "meaning"), describe(loaded))
+
+
+def say(text: object) -> None:
+    """Prints a result to standard output, as it is."""
+    typer.echo(str(text))
+
+
+def note(text: str, style: str | None = None) -> None:
+    """Prints a message to standard error."""
+    typer.secho(text, fg=style, err=True)
+
+
+def pairs(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    """Prints names and what they are."""
+    _table((title, ""), list(rows))
+
+
+def scores(result: dict[str, Any]) -> None:
+    """Prints a result.json."""
+    rows = []
+    for name in ("wacc", "cer", "wer"):
+        low, high = result[f"{name}_ci"]
+        label = {"wacc": "WAcc"}.get(name, name.upper())
+        rows.append((label, f"{100 * result[name]:.1f} %   [{100 * low:.1f}, {100 * high:.1f}]"))
+    rows.append(("samples", f"{result['n']} {result['level']}s, intervals over {result['units']} {result['unit']}s"))
+    rows.append(("text rule", result["normalisation"]))
+    rows += (
+        [("confusions", ", ".join(f"{written}→{read} ×{count}" for written, read, count in result["confusions"][:10]))]
+        if result["confusions"]
+        else []
+    )
+    pairs(f"{result['data']}, {result['split']}", rows)
+
+
+def _listing(package: str, name: str | None) -> None:
+    """Plugins of a package, or the options of one."""
+    if name is None:
+        pairs(package.rpartition(".")[2], _first_lines(package))
+        return
+    from htr_ssl.config_files import describe
+
+    module = plugins.load(package, name)
+    say((module.__doc__ or "").strip() + "\n")
+    _table(("option", "default", "meaning"), describe(module.Config))
+
+
+def _first_lines(package: str) -> list[tuple[str, str]]:
+    """Plugins' names and the first lines of their docstrings; none of them is imported."""
+    import importlib
+
+    folder = Path(importlib.import_module(package).__path__[0])
+    texts = {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in plugins.names(package)}
+    return [(name, (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]) for name, text in texts.items()]
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap = True
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    # One row is one line where the output goes into a file.
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)

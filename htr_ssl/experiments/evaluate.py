@@ -1,0 +1,206 @@
+"""Scores of one model on one split: result.json and predictions.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from htr_ssl import metrics
+from htr_ssl.charset import listing, normalise
+from htr_ssl.config import DataConfig
+from htr_ssl.errors import UserError
+from htr_ssl.files import sha256, write_json, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from htr_ssl.data.readers._common import Samples
+    from htr_ssl.data.sample import Sample
+    from htr_ssl.recognizers.reader import Reader
+
+PREDICTIONS = "predictions.csv"
+RESULT = "result.json"
+_CHUNK = 256  # decoded images held at once
+
+
+class Prediction(NamedTuple):
+    """One line of predictions.csv; page and writer are empty if unknown, confidence is in [0, 1]."""
+
+    id: str
+    page: str
+    writer: str
+    written: str
+    read: str
+    confidence: float
+
+
+def evaluate(
+    model: Path,
+    data: DataConfig | None = None,
+    split: str = "test",
+    out: Path | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    batch_size: int = 32,
+) -> dict[str, Any]:
+    """Reads the labelled samples of a split and scores what was read.
+
+    Args:
+        model: model.safetensors of a fine-tuning.
+        data: what to read; None = the data the model names in its header.
+        split: train, validation or test.
+        out: folder for result.json and predictions.csv; None writes nothing.
+        device: auto, cpu, cuda, …
+        threads: CPU threads; 0 leaves them as they are.
+        batch_size: images read at once.
+
+    Returns:
+        The content of result.json. Unreadable images are not scored but listed under ``unreadable``.
+
+    Raises:
+        UserError: no such model or data, no labelled sample in the split, or none of its images can be read.
+    """
+    from htr_ssl.data.loading import read_samples
+    from htr_ssl.recognizers.reader import Reader
+
+    reader = Reader.load(Path(model), device, threads)
+    header = reader.header
+    config = data or DataConfig(**header["data"])
+    samples = read_samples(config, header["seed"])
+    rows = labelled_rows(samples, split, config.source)
+    start = time.perf_counter()
+    predictions, unreadable = _read(reader, samples, rows, batch_size)
+    seconds = time.perf_counter() - start
+    first = next(iter(unreadable.values()), "")
+    if not predictions:
+        raise UserError(f"{config.source}: none of the {len(rows)} images of {split} can be read ({first})")
+    facts = {
+        **{key: header.get(key) for key in ("method", "encoder", "init", "fraction", "seed")},
+        "data": config.source,
+        "split": split,
+        "level": config.level,
+        **score(predictions, config.level),
+        "unseen": dict(reader.charset.unseen(prediction.written for prediction in predictions)),
+        "unreadable": list(unreadable),
+        "subset_sha256": header.get("subset_sha256"),
+        "model_sha256": sha256(Path(model).read_bytes()),
+        "seconds": seconds,
+        "hardware": _hardware(str(reader.device)),
+    }
+    if facts["unseen"]:
+        warnings.warn(f"{split}: the model cannot write {listing([*facts['unseen']][:20])}", stacklevel=2)
+    if unreadable:
+        warnings.warn(f"{split}: {len(unreadable)} image(s) not scored; {first}", stacklevel=2)
+    if out is not None:
+        write_predictions(Path(out) / PREDICTIONS, predictions)
+        write_json(Path(out) / RESULT, facts)
+    return facts
+
+
+def labelled_rows(samples: Samples, split: str, source: str) -> list[int]:
+    """Rows of a split that have a transcription.
+
+    Raises:
+        UserError: there is none; says what each split has.
+    """
+    names = ("train", "validation", "test")
+    rows: dict[str | None, list[int]] = {name: [] for name in names}
+    for row, (name, text) in enumerate(zip(samples.column("split"), samples.column("text"), strict=True)):
+        if text:
+            rows[name].append(row)
+    if not rows.get(split):
+        have = ", ".join(f"{name} {len(rows[name])}" for name in names)
+        raise UserError(f"{source}: there is no labelled sample in split {split!r}; labelled samples: {have}")
+    return rows[split]
+
+
+def score(predictions: Sequence[Prediction], level: str) -> dict[str, Any]:
+    """Scores with intervals, confusions and the share of empty readings, as in result.json."""
+    written = [prediction.written for prediction in predictions]
+    read = [prediction.read for prediction in predictions]
+    groups, unit = grouping(predictions)
+    scores = metrics.score(written, read, groups, "word" if level == "word" else "line", unit=unit)
+    return {
+        **scores.to_dict(),
+        "empty": sum(not normalise(text) for text in read) / len(read),
+        "confusions": metrics.confusions(written, read),
+    }
+
+
+def grouping(predictions: Sequence[Prediction]) -> tuple[list[str], str]:
+    """What is resampled as a whole: pages if all are known and there are two at least, else writers, else samples."""
+    for unit in ("page", "writer"):
+        groups = [getattr(prediction, unit) for prediction in predictions]
+        if all(groups) and len(set(groups)) > 1:
+            return groups, unit
+    return [prediction.id for prediction in predictions], "sample"
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Writes predictions as CSV (UTF-8, header line)."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(Prediction._fields)
+    writer.writerows((*prediction[:-1], f"{prediction.confidence:.4f}") for prediction in predictions)
+    write_text(path, buffer.getvalue())
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Inverse of `write_predictions` (confidences have four decimals).
+
+    Raises:
+        UserError: no such file, or not one of predictions.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as handle:
+            rows = csv.DictReader(handle)
+            texts = [[row[name] for name in Prediction._fields] for row in rows]
+        return [Prediction(row[0], row[1], row[2], row[3], row[4], float(row[5])) for row in texts]
+    except FileNotFoundError:
+        raise UserError(f"{path}: there are no predictions; evaluate the model again") from None
+    except (TypeError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: this is not a file of predictions ({error}); evaluate the model again") from None
+
+
+def _read(
+    reader: Reader, samples: Sequence[Sample], rows: Sequence[int], batch_size: int
+) -> tuple[list[Prediction], dict[str, str]]:
+    """Predictions of the readable samples, and id and message of the others."""
+    predictions: list[Prediction] = []
+    unreadable: dict[str, str] = {}
+    for start in range(0, len(rows), _CHUNK):
+        kept, images = [], []
+        for sample in (samples[row] for row in rows[start : start + _CHUNK]):
+            image = _load(sample, unreadable)
+            if image is not None:
+                kept.append(sample)
+                images.append(image)
+        for sample, (text, confidence) in zip(kept, reader.read(images, batch_size), strict=True):
+            known = (sample.id, sample.page or "", sample.writer or "", sample.text or "")
+            predictions.append(Prediction(*known, text, confidence))
+    return predictions, unreadable
+
+
+def _load(sample: Sample, unreadable: dict[str, str]) -> np.ndarray | None:
+    """Decoded image, or None and a message in `unreadable`."""
+    try:
+        image: np.ndarray = sample.load()
+    except UserError as error:
+        unreadable[sample.id] = str(error)
+        return None
+    return image
+
+
+def _hardware(device: str) -> str:
+    """The processor that read, in words."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return f"{device} ({platform.machine()})"

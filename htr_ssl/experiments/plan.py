@@ -1,0 +1,172 @@
+"""Which cells a table has, where they lie, and whether what lies there belongs to the configuration.
+
+Layout of a table's folder::
+
+    config.yaml  table.md  table.csv  table.tex  cells.csv  curve.png
+    pretrain/<row>_<stage>/                one self-supervised pretraining, shared by all cells that start from it
+    <row>/f005_s0/synthetic_<stage>/       training on synthetic handwriting, with the texts of this cell's labels
+    <row>/f005_s0/{finetune/, result.json, predictions.csv, error.txt}
+    replaced/<hash>/…                      what an earlier config.yaml left; comes back with it
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from htr_ssl.config import Stage, TableConfig
+from htr_ssl.errors import UserError
+from htr_ssl.experiments.evaluate import PREDICTIONS, RESULT
+from htr_ssl.experiments.statistics import Cell
+from htr_ssl.files import sha256, write_json
+
+ERROR = "error.txt"
+CONFIG = "config.yaml"
+_MARK = "belongs_to.json"
+_HARDWARE = ("device", "threads", "workers", "track")  # change no result
+_RESERVED = ("pretrain", "replaced")
+
+
+def check(config: TableConfig) -> None:
+    """Checks what the types of the configuration cannot.
+
+    Raises:
+        UserError: an impossible row, stage, fraction or seed.
+    """
+    if not config.rows or not config.fractions:
+        raise UserError("table: rows or fractions are empty; name one of each at least")
+    for row, stages in config.rows.items():
+        if row in _RESERVED or not re.fullmatch(r"\w[\w.+ -]*", row):
+            raise UserError(f"rows: {row!r} cannot name a folder of the table; use letters, digits, - and _")
+        for index, stage in enumerate(stages):
+            key = f"rows.{row}.{index}"
+            if (stage.method is None) == (stage.synthetic is None):
+                raise UserError(f"{key}: a stage is either a method or synthetic; give exactly one of the two")
+            if (stage.synthetic or {}).get("text"):
+                raise UserError(f"{key}.synthetic.text: it is always the text of the labelled subset; leave it out")
+    for fraction in config.fractions:
+        if not 0 < fraction <= 1 or config.fractions.count(fraction) > 1:
+            raise UserError(f"fractions: {fraction:g} is outside (0, 1] or there twice; give each share once")
+        if isinstance(config.seeds, dict) and fraction not in config.seeds:
+            raise UserError(f"seeds: there are none for fraction {fraction:g}; give a list of them")
+        if not seeds_of(config, fraction):
+            raise UserError(f"seeds: the list for fraction {fraction:g} is empty; give one seed at least")
+
+
+def plan(config: TableConfig, out: Path) -> list[Cell]:
+    """Cells in the order they run: seed by seed, then fraction by fraction, then row by row."""
+    return [
+        Cell(row, fraction, seed, out / row / f"f{_percent(fraction)}_s{seed}")
+        for seed in all_seeds(config)
+        for fraction in sorted(config.fractions)
+        if seed in seeds_of(config, fraction)
+        for row in config.rows
+    ]
+
+
+def seeds_of(config: TableConfig, fraction: float) -> list[int]:
+    """Seeds of a fraction, ascending."""
+    seeds = config.seeds[fraction] if isinstance(config.seeds, dict) else config.seeds
+    return sorted(set(seeds))
+
+
+def all_seeds(config: TableConfig) -> list[int]:
+    """Seeds of all fractions, ascending; the first is that of the shared pretraining."""
+    return sorted({seed for fraction in config.fractions for seed in seeds_of(config, fraction)})
+
+
+def shared(stages: Sequence[Stage]) -> bool:
+    """Whether these stages do not depend on a cell's labels, so that they are run once."""
+    return bool(stages) and all(stage.synthetic is None for stage in stages)
+
+
+def shared_folder(config: TableConfig, out: Path, row: str, index: int) -> Path:
+    """Folder of a row's shared pretraining; rows that begin alike share the one of the first of them."""
+    stages = config.rows[row][: index + 1]
+    owner = next(name for name, others in config.rows.items() if others[: index + 1] == stages)
+    return out / "pretrain" / f"{owner}_{index}"
+
+
+def stages_hash(config: TableConfig, stages: Sequence[Stage]) -> str:
+    """Hash of everything that decides the result of shared stages."""
+    return _hash(config, stages, {"seed": all_seeds(config)[0]})
+
+
+def cell_hash(config: TableConfig, cell: Cell) -> str:
+    """Hash of everything that decides a cell's result."""
+    own: dict[str, Any] = {"seed": cell.seed, "fraction": cell.fraction, "shared_seed": all_seeds(config)[0]}
+    own |= {"augment": config.augment.model_dump(mode="json"), "train": config.train.model_dump(mode="json")}
+    if not config.rows[cell.row]:
+        del own["shared_seed"]
+    return _hash(config, config.rows[cell.row], own)
+
+
+def claim(folder: Path, mark: str, out: Path) -> None:
+    """Makes a folder that of the configuration with hash `mark`.
+
+    What another configuration left there moves to ``replaced/``; what this one left there comes back.
+    """
+    name = folder.relative_to(out)
+    old = _owner(folder)
+    if old == mark:
+        return
+    if old:
+        aside = out / "replaced" / old[:12] / name
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(aside)
+    earlier = out / "replaced" / mark[:12] / name
+    if earlier.exists() and not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        earlier.rename(folder)
+    write_json(folder / _MARK, {"sha256": mark})
+
+
+def read(config: TableConfig, cell: Cell) -> Cell:
+    """The cell with its result or error, if its folder belongs to the configuration."""
+    mark = cell_hash(config, cell)
+    if _owner(cell.folder) != mark:
+        return cell
+    error = cell.folder / ERROR
+    if error.exists():
+        return replace(cell, error=error.read_text(encoding="utf-8").partition("\n")[0])
+    result = _json(cell.folder / RESULT)
+    whole = result.get("cell_sha256") == mark and (cell.folder / PREDICTIONS).exists()
+    return replace(cell, result=result) if whole else cell
+
+
+def _percent(fraction: float) -> str:
+    """``005`` for 0.05, ``000.5`` for 0.005."""
+    whole, dot, rest = f"{100 * fraction:.6g}".partition(".")
+    return f"{whole:0>3}{dot}{rest}"
+
+
+def _owner(folder: Path) -> str:
+    return str(_json(folder / _MARK).get("sha256", ""))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Content of a JSON file; empty if there is none or it is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _hash(config: TableConfig, stages: Sequence[Stage], own: dict[str, Any]) -> str:
+    value = {
+        "data": config.data.model_dump(mode="json"),
+        "encoder": config.encoder.model_dump(mode="json"),
+        "stages": [stage.model_dump(mode="json") for stage in stages],
+        **own,
+    }
+    for train in [value.get("train", {}), *(stage["train"] for stage in value["stages"])]:
+        for key in _HARDWARE:
+            train.pop(key, None)
+    return sha256(json.dumps(value, sort_keys=True))

@@ -1,0 +1,107 @@
+"""Batches: right pixels, an order that depends on seed and step only, bad images named and left out."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from htr_ssl.config import DataConfig
+from htr_ssl.data.loading import StepSampler, Strips, collate, read_samples, rows_of, sorted_batches
+from htr_ssl.errors import UserError
+
+
+@given(
+    widths=st.lists(st.integers(8, 900), min_size=1, max_size=120),
+    batch_size=st.integers(1, 40),
+    seed=st.integers(0, 5),
+    round_steps=st.integers(1, 9),
+)
+def test_rounds_together_are_the_whole_run(widths, batch_size, seed, round_steps):
+    steps = 23
+    whole = list(StepSampler(widths, batch_size, seed, steps, steps))
+    parts = []
+    for number in range(-(-steps // round_steps)):
+        sampler = StepSampler(widths, batch_size, seed, steps, round_steps)  # a process of its own
+        sampler.set_epoch(number)
+        assert len(sampler) == len(list(sampler))
+        parts += list(sampler)
+    assert parts == whole
+    assert all(len(batch) == batch_size for batch in whole)
+
+
+@given(n=st.integers(1, 300), batch_size=st.integers(1, 32))
+def test_a_pass_sees_every_image(n, batch_size):
+    per_pass = -(-n // batch_size)
+    batches = list(StepSampler(list(range(8, 8 + n)), batch_size, 0, per_pass, per_pass))
+    seen = np.bincount([i for batch in batches for i in batch], minlength=n)
+    assert seen.min() >= 1
+    assert seen.sum() == per_pass * batch_size
+    flat = sorted(i for batch in sorted_batches(list(range(n)), batch_size) for i in batch)
+    assert flat == list(range(n))
+
+
+def test_batches_hold_images_of_like_width():
+    widths = np.random.default_rng(0).integers(50, 1000, 2000)
+    spread = [np.ptp(widths[batch]) for batch in StepSampler(widths, 16, 0, 100, 100)]
+    assert np.mean(spread) < 100
+    assert list(StepSampler(widths, 16, 1, 5, 5)) != list(StepSampler(widths, 16, 0, 5, 5))
+
+
+@given(st.lists(st.integers(8, 200), min_size=1, max_size=6), st.sampled_from([1, 3]))
+def test_collate_pads_with_paper(widths, channels):
+    strips = [np.full((20, width, channels), i, np.uint8) for i, width in enumerate(widths)]
+    batch = collate(strips, list(range(len(strips))), [[1] * (i + 1) for i in range(len(strips))])
+    assert batch.raw.shape[2] % 32 == 0
+    for i, width in enumerate(widths):
+        assert (batch.raw[i, :, :width] == i).all()
+        assert (batch.raw[i, :, width:] == 255).all()
+    assert batch.target_lengths.tolist() == [i + 1 for i in range(len(strips))]
+    assert len(batch.targets) == sum(batch.target_lengths.tolist())
+    images = batch.images()
+    assert images.pixels.shape == (len(strips), channels, 20, batch.raw.shape[2])
+    assert images.pixels.is_contiguous(memory_format=__import__("torch").channels_last)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random = np.random.default_rng(0)
+    for i in range(30):
+        pixels = np.full((60, 150 + 10 * i), 230, np.uint8)
+        pixels[20:40, 10 : 100 + 10 * i] = random.integers(0, 90, (20, 90 + 10 * i))
+        Image.fromarray(pixels).save(tmp_path / f"{i:02}.png")
+    return tmp_path
+
+
+def test_unreadable_images_are_named_and_left_out(folder):
+    (folder / "05.png").write_bytes(b"")
+    (folder / "07.png").write_bytes((folder / "08.png").read_bytes()[:100])
+    config = DataConfig(source=str(folder), height=32)
+    samples = read_samples(config, 0)
+    with pytest.warns(UserWarning, match=r"05\.png.*1 more"):
+        strips = Strips(samples, rows_of(samples, "train", labelled=False), config)
+    assert len(strips) == 28
+    assert len(strips.unreadable) == 2
+    assert not any(name.startswith(("05", "07")) for name in strips.ids())
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    config = DataConfig(source=str(tmp_path), height=32)
+    samples = read_samples(config, 0)
+    with pytest.raises(UserError, match=r"a\.png"):
+        Strips(samples, [0], config)
+
+
+def test_images_beyond_the_memory_are_decoded_when_asked_for(folder):
+    config = DataConfig(source=str(folder), height=32, channels=3)
+    samples = read_samples(config, 0)
+    rows = rows_of(samples, "train", labelled=False)
+    near, far = Strips(samples, rows, config), Strips(samples, rows, config, memory=10_000)
+    assert near.in_memory
+    assert not far.in_memory
+    assert near.widths == far.widths
+    assert near[[3, 1, 20]].raw.equal(far[[3, 1, 20]].raw)
+    near.keep([3, 20])
+    far.keep([3, 20])
+    assert near[[0, 1]].raw.equal(far[[0, 1]].raw)

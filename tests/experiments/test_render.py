@@ -1,0 +1,161 @@
+import csv
+import io
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+from handmade import WORDS, draw, predictions
+from test_statistics import METHOD, collected
+
+from htr_ssl.experiments import pictures, render, report
+from htr_ssl.experiments.caption import caption
+from htr_ssl.experiments.evaluate import Prediction
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Two rows, of which one cell at 100 % is missing; the better row has a name that needs escapes."""
+    cells = {}
+    for seed in (0, 1):
+        for fraction in (0.05, 1.0):
+            cells[("supervised", fraction, seed)] = predictions(0.4, seed)
+            cells[("masked_image", fraction, seed)] = predictions(0.7, 10 + seed)
+    del cells[("masked_image", 1.0, 1)]
+    rows = {"supervised": [], "masked_image": METHOD}
+    return collected(tmp_path_factory.mktemp("results"), cells, (0, 1), rows, (0.05, 1.0))
+
+
+def pixels(png):
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image
+
+
+def test_markdown_has_every_value(results):
+    text = render.markdown(results)
+    rate = results.summaries["masked_image", 0.05].rates["wacc"]
+    spread = f"± {100 * rate.deviation:.1f} [{100 * rate.interval[0]:.1f}, {100 * rate.interval[1]:.1f}]"
+    assert f"| masked\\_image | **{100 * rate.mean:.1f} {spread}** |" in text
+    rows = [line for line in text.split("\n") if line.startswith("| ")]
+    assert {line.count("|") for line in rows} == {4}
+    assert re.search(r"^\| Δ \| \+\d+\.\d \[\+.*\], p < 0\.001 \|", text, re.MULTILINE)
+    assert re.search(r"masked\\_image \| .* – \|$", text, re.MULTILINE)
+
+
+def test_caption_states_the_protocol(results):
+    text = caption(results)
+    for part in (
+        "a.parquet, word images; test split, n = 120",
+        "5 %: 15 labels, seeds 0, 1; 100 %: 300 labels",
+        "crnn (preset small",
+        "masked_image (2000 steps)",
+        "with seed 0, and shared by all fractions and seeds",
+        "NFC, single spaces",
+        "WAcc is the share of word images read exactly",
+        "± is the standard deviation over seeds (n − 1), [ ] the 95 % bootstrap interval over 12 pages",
+        "difference to supervised",
+        "1 of 8 cells not run yet",
+    ):
+        assert part in text, part
+
+
+def test_csv_is_long_and_exact(results):
+    rows = list(csv.DictReader(io.StringIO(render.csv_text(results))))
+    assert len(rows) == 2 * 2 * 3
+    for row in rows:
+        rate = results.summaries[row["row"], float(row["fraction"])].rates[row["metric"]]
+        assert float(row["mean"]) == rate.mean
+        assert (float(row["low"]), float(row["high"])) == rate.interval
+        assert (row["p"] == "") == (row["row"] == "supervised")
+    cells = list(csv.DictReader(io.StringIO(render.cells_csv(results))))
+    assert [row["state"] for row in cells] == ["done"] * 7 + ["missing"]
+
+
+def test_latex_is_escaped_and_even(results):
+    text = render.latex(results)
+    body = text.split("\\toprule")[1].split("\\bottomrule")[0]
+    rows = [line for line in body.split("\n") if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {2}
+    assert r"masked\_image & \textbf{" in text
+    assert not re.search(r"(?<!\\)[%#_]", text.split("\n", 1)[1])
+    assert text.count("{") == text.count("}")
+    assert not re.search("[±−–Δ×]", text)
+
+
+@pytest.mark.parametrize("metric", ["wacc", "cer", "wer"])
+def test_curve_shows_every_row_in_its_colour(results, metric):
+    image = pixels(pictures.curve(results, metric)).astype(int)
+    blue = (abs(image - [0xB2, 0x72, 0x00]).sum(2) < 30).sum()  # OpenCV has blue first
+    black = (image.sum(2) < 30).sum()
+    assert blue > 300
+    assert black > 300
+
+
+def test_curve_of_nothing_is_a_picture(tmp_path):
+    empty = collected(tmp_path, {})
+    assert pixels(pictures.curve(empty)).size
+    assert "6 of 6 cells not run yet" in render.markdown(empty)
+
+
+def test_sheets_are_pictures_whatever_the_text():
+    images = [cv2.imdecode(np.frombuffer(draw(word), np.uint8), 0) for word in WORDS[:4]]
+    one = pixels(pictures.sheet(images[:1], ["$x_$"]))
+    four = pixels(pictures.sheet(images, ["a" * 60, "", "<b>", "é"], columns=2))
+    assert four.shape[0] > one.shape[0]
+    assert pixels(pictures.sheet([])).size
+    colour = np.zeros((30, 90, 3), np.uint8)
+    colour[..., 0] = 255
+    assert (pixels(pictures.sheet([colour])) == [0, 0, 255]).all(2).mean() > 0.1
+    right, wrong = (pixels(pictures.readings(images, WORDS[:4], read)) for read in (WORDS[:4], ["x"] * 4))
+
+    def red(image):
+        return (image[..., 2].astype(int) - image[..., 1] > 120).sum()
+
+    assert red(right) == 0
+    assert red(wrong) > 50
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text = [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_report_is_one_safe_file(results, tmp_path):
+    evil = '<script>alert("x")</script> & "'
+    image = np.zeros((20, 50), np.uint8)
+    sections = [
+        report.Section(evil, [report.text(f"one {evil}\n\ntwo"), report.code(evil), report.values([(evil, evil)])]),
+        report.Section("Table", [report.table(results), report.picture(pictures.curve(results), evil)]),
+        report.predictions_section("Read", [image], [Prediction("1", "", "", "mer " + evil, "mar " + evil, 0.7)], evil),
+    ]
+    report.write(tmp_path / "report.html", evil, sections)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    names = [tag for tag, _ in page.tags]
+    assert "script" not in names
+    assert not {"link", "iframe", "object"} & set(names)
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "href"]
+        if tag == "img":
+            assert attributes["src"].startswith("data:image/png;base64,")
+            assert attributes["alt"]
+    assert names.count("img") == 2
+    assert names.count("table") == 1 + 3
+    assert "url(" not in text
+    assert "@import" not in text
+    # Title twice, heading, two paragraphs… all of it as text.
+    assert page.text.count('alert("x")') >= 9
+    assert "<mark>e</mark>" in text
+    assert "<mark>a</mark>" in text

@@ -1,0 +1,200 @@
+import csv
+import json
+
+import pytest
+from handmade import write_words
+
+from htr_ssl.config import TableConfig
+from htr_ssl.data import subsets
+from htr_ssl.errors import UserError
+from htr_ssl.experiments import plan, table
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+TRAIN = {"steps": 2, "batch_size": 4, "check_every": 2, "threads": 1, "precision": "32", "device": "cpu"}
+METHOD = {"method": {"name": "masked_image"}, "train": TRAIN}
+SYNTHETIC = {"synthetic": {"samples": 30, "hands": 20}, "train": TRAIN}
+ROWS = {"supervised": [], "masked": [METHOD]}
+
+
+def make(source="words.parquet", **changes):
+    value = {
+        "data": {"source": str(source), "level": "word", "height": 24},
+        "rows": ROWS,
+        "fractions": [0.5],
+        "seeds": [0],
+        "train": TRAIN,
+    }
+    return TableConfig.model_validate(value | changes)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return write_words(tmp_path_factory.mktemp("words") / "words.parquet")
+
+
+@pytest.fixture(scope="module")
+def whole(words, tmp_path_factory):
+    """A finished table of three rows."""
+    out = tmp_path_factory.mktemp("whole")
+    rows = {**ROWS, "both": [METHOD, SYNTHETIC]}
+    config = make(words, rows=rows, fractions=[1.0, 0.2], seeds={0.2: [1, 0], 1.0: [0]})
+    return table.run(config, out, progress=False)
+
+
+def test_every_cell_is_there(whole):
+    assert [(cell.seed, cell.fraction, cell.row) for cell in whole.cells] == [
+        *[(0, 0.2, row) for row in whole.config.rows],
+        *[(0, 1.0, row) for row in whole.config.rows],
+        *[(1, 0.2, row) for row in whole.config.rows],
+    ]
+    assert not whole.failed
+    assert not whole.missing
+    assert {cell.result["labels"] for cell in whole.cells if cell.fraction == 0.2} == {4}
+    assert {cell.result["n"] for cell in whole.cells} == {18}
+    assert (whole.out / "both" / "f020_s1" / "predictions.csv").exists()
+
+
+def test_rows_of_a_fraction_and_seed_have_the_same_labels(whole):
+    hashes = {}
+    for cell in whole.cells:
+        hashes.setdefault((cell.fraction, cell.seed), set()).add(cell.result["subset_sha256"])
+    assert all(len(values) == 1 for values in hashes.values())
+    assert len(set.union(*hashes.values())) == 3
+
+
+def test_pretraining_is_run_once_and_shared_by_rows_that_begin_alike(whole):
+    assert [path.name for path in (whole.out / "pretrain").iterdir()] == ["masked_0"]
+    inits = {cell.result["init"] for cell in whole.cells if cell.row == "masked"}
+    assert inits == {str(whole.out / "pretrain" / "masked_0" / "encoder.safetensors")}
+    assert {cell.result["init"] for cell in whole.cells if cell.row == "supervised"} == {None}
+
+
+def test_synthetic_texts_are_those_of_the_labelled_subset(whole):
+    import pyarrow.parquet as pq
+
+    known = {row["image"]["path"]: row["text"] for row in pq.read_table(whole.config.data.source).to_pylist()}
+    for cell in whole.cells:
+        if cell.row == "both":
+            ids = subsets.read(cell.folder / "finetune" / "subset.txt")
+            assert (cell.folder / "texts.txt").read_text().split("\n")[:-1] == [known[name] for name in ids]
+            assert cell.result["init"] == str(cell.folder / "synthetic_1" / "model.safetensors")
+
+
+def test_files_of_the_table(whole):
+    names = {path.name for path in whole.out.iterdir() if path.is_file()}
+    assert names == {"config.yaml", "table.md", "table.csv", "table.tex", "cells.csv", "curve.png"}
+    with open(whole.out / "cells.csv", encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 9
+    assert {row["state"] for row in rows} == {"done"}
+    assert (whole.out / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def times(out):
+    return {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+
+
+def test_a_second_run_trains_nothing_and_collect_says_the_same(whole):
+    before = times(whole.out)
+    again = table.run(whole.config, whole.out, progress=False)
+    assert times(whole.out) == before
+    assert again.summaries == whole.summaries == table.collect(whole.out).summaries
+
+
+def test_only_what_a_change_touches_runs_again_and_the_old_comes_back(words, tmp_path):
+    table.run(make(words), tmp_path, progress=False)
+    before = times(tmp_path)
+    changed = {**METHOD, "train": {**TRAIN, "lr": 0.01}}
+    table.run(make(words, rows={**ROWS, "masked": [changed]}), tmp_path, progress=False)
+    after = times(tmp_path)
+    supervised = tmp_path / "supervised" / "f050_s0" / "finetune" / "model.safetensors"
+    pretrained = tmp_path / "pretrain" / "masked_0" / "encoder.safetensors"
+    assert after[supervised] == before[supervised]
+    assert after[pretrained] != before[pretrained]
+    table.run(make(words), tmp_path, progress=False)
+    assert {path: at for path, at in times(tmp_path).items() if "replaced" not in path.parts} == before
+
+
+def test_hardware_and_name_change_no_hash(words):
+    config, cell = make(words), plan.plan(make(words), words.parent)[1]
+    other = make(words, name="x", train={**TRAIN, "device": "cuda", "threads": 7})
+    assert plan.cell_hash(other, cell) == plan.cell_hash(config, cell)
+    for change in ({"train": {**TRAIN, "steps": 3}}, {"augment": {"slant": 0.1}}, {"seeds": [0, -1]}):
+        assert plan.cell_hash(make(words, **change), cell) != plan.cell_hash(config, cell)
+
+
+def test_a_failing_cell_is_recorded_and_the_rest_goes_on(words, tmp_path):
+    bad = {"method": {"name": "masked_image"}, "train": {**TRAIN, "device": "cuda:99"}}
+    rows = {"broken": [bad], "supervised": []}
+    result = table.run(make(words, rows=rows, seeds=[0, 1]), tmp_path, progress=False)
+    assert [(cell.row, cell.seed) for cell in result.failed] == [("broken", 0), ("broken", 1)]
+    assert "cuda:99" in result.failed[0].error
+    assert "Traceback" in (tmp_path / "broken" / "f050_s0" / "error.txt").read_text()
+    assert ("supervised", 0.5) in result.summaries
+    text = (tmp_path / "table.md").read_text()
+    assert "| broken | ! |" in text
+    assert "Failed cells" in text
+    # Repaired, the same folder is completed.
+    repaired = table.run(
+        make(words, seeds=[0, 1], rows={"broken": [METHOD], "supervised": []}), tmp_path, progress=False
+    )
+    assert not repaired.failed
+    assert not list(tmp_path.rglob("*_s0/error.txt"))
+
+
+def test_a_table_without_test_labels_fails_before_any_training(tmp_path):
+    source = write_words(tmp_path / "few.parquet", pages=2)
+    with pytest.raises(UserError, match="no labelled sample in split 'test'"):
+        table.run(make(source), tmp_path / "out", progress=False)
+    assert not (tmp_path / "out" / "supervised").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": {}}, "empty"),
+        ({"rows": {"../up": []}}, "folder"),
+        ({"rows": {"pretrain": []}}, "folder"),
+        ({"rows": {"a": [{"train": TRAIN}]}}, "exactly one"),
+        ({"rows": {"a": [{**METHOD, **SYNTHETIC}]}}, "exactly one"),
+        ({"rows": {"a": [{"synthetic": {"text": "other.txt"}}]}}, "labelled subset"),
+        ({"fractions": [0.5, 0.5]}, "fractions"),
+        ({"fractions": [1.5]}, "fractions"),
+        ({"seeds": {0.1: [0]}}, "none for fraction 0.5"),
+        ({"seeds": []}, "empty"),
+    ],
+)
+def test_impossible_tables(words, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        table.run(make(words, **changes), tmp_path, progress=False)
+
+
+def test_folders_of_fractions(tmp_path):
+    config = make(fractions=[0.05, 0.015, 1.0])
+    assert [cell.folder.name for cell in plan.plan(config, tmp_path) if cell.row == "masked"] == [
+        "f001.5_s0",
+        "f005_s0",
+        "f100_s0",
+    ]
+
+
+def test_a_pretraining_behind_synthetic_texts_belongs_to_its_cell(words, tmp_path):
+    result = table.run(make(words, rows={"back": [SYNTHETIC, METHOD]}), tmp_path, progress=False)
+    assert not result.failed
+    cell = result.cells[0]
+    assert cell.result["init"] == str(cell.folder / "pretrain_1" / "encoder.safetensors")
+    config = (cell.folder / "pretrain_1" / "config.yaml").read_text()
+    assert str(cell.folder / "synthetic_0" / "model.safetensors") in config
+    assert not (tmp_path / "pretrain").exists()
+
+
+def test_a_cell_without_its_predictions_is_run_again(words, tmp_path):
+    config = make(words, rows={"supervised": []})
+    first = table.run(config, tmp_path, progress=False)
+    (first.cells[0].folder / "predictions.csv").unlink()
+    assert table.collect(tmp_path).missing
+    before = times(tmp_path)
+    assert not table.run(config, tmp_path, progress=False).missing
+    assert times(tmp_path) == before
+    assert json.loads((first.cells[0].folder / "result.json").read_text())["row"] == "supervised"

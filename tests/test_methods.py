@@ -1,0 +1,169 @@
+"""Every method of the folder keeps the contract and learns; NT-Xent agrees with reference values."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from htr_ssl import model_file, plugins
+from htr_ssl.data.batch import Images
+from htr_ssl.methods import masked_image, rotation, simclr
+
+NAMES = plugins.names("htr_ssl.methods")
+ORACLE = Path(__file__).parents[2] / "shared" / "oracle" / "ssl_oracle.npz"
+
+
+def strokes(count=8, height=32, width=128, seed=0):
+    """White images with dark slanted strokes at random places, of several widths."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.ones(count, 1, height, width)
+    for image in pixels:
+        for x in torch.randint(4, width - 12, (6,), generator=generator).tolist():
+            for y in range(6, height - 4):
+                image[0, y, x + (height - y) // 5 : x + (height - y) // 5 + 2] = 0.1
+    widths = torch.randint(width // 2, width + 1, (count,), generator=generator)
+    return Images(pixels, widths)
+
+
+def build(name, **options):
+    torch.manual_seed(0)
+    module = plugins.load("htr_ssl.methods", name)
+    return module.Method(module.Config(**options), model_file.build_encoder("crnn", {}, 32, 1))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_there_are_methods():
+    assert {"masked_image", "simclr", "rotation"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loss_is_drawn_from_the_generator_alone(name):
+    method, images = build(name).eval(), strokes()
+    with torch.no_grad():
+        first, same, other = (float(method(images, generator(seed))["loss"]) for seed in (1, 1, 2))
+    assert first == same != other
+    assert np.isfinite(first)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_reaches_the_whole_encoder(name):
+    method = build(name)
+    method(strokes(), generator())["loss"].backward()
+    missing = [key for key, value in method.encoder.named_parameters() if value.grad is None or not value.grad.any()]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loss_falls(name):
+    method = build(name)
+    optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
+    losses = []
+    for step in range(40):
+        loss = method(strokes(16, seed=step), generator(step))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_very_narrow_images(name):
+    images = Images(torch.rand(3, 1, 32, 32), torch.tensor([8, 9, 30]))
+    loss = build(name)(images, generator())["loss"]
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("instance", ["all", "window", "frame"])
+def test_simclr_instances(instance):
+    method = build("simclr", instance=instance, window=4)
+    images = strokes()
+    x1, x2 = method.views(images, generator())
+    assert torch.equal(x1.widths, x2.widths)
+    assert not torch.equal(x1.pixels, x2.pixels)
+    frames = method.encoder.frames(x1.widths)
+    wanted = {"all": len(frames), "frame": int(frames.sum())}
+    count = len(method._instances(x1))
+    assert count == wanted.get(instance, count)
+    if instance == "window":
+        assert count == sum(max(1, (int(n) + 2) // 4) for n in frames)
+
+
+def test_nt_xent_is_the_formula():
+    z1, z2 = (F.normalize(torch.randn(7, 5, generator=generator(i), dtype=torch.float64), dim=1) for i in range(2))
+    z = torch.cat((z1, z2))
+    terms = []
+    for i in range(14):
+        partner = (i + 7) % 14
+        scores = [float(z[i] @ z[k]) / 0.3 for k in range(14)]
+        total = sum(np.exp(scores[k]) for k in range(14) if k != i)
+        terms.append(np.log(total) - scores[partner])
+    assert float(simclr.nt_xent(z1, z2, 0.3)) == pytest.approx(np.mean(terms), rel=1e-12)
+
+
+@pytest.mark.skipif(not ORACLE.exists(), reason="reference values are not part of the project")
+def test_nt_xent_agrees_with_reference_values():
+    oracle = np.load(ORACLE)
+    cases = [case for case in json.loads(str(oracle["meta"]))["cases"] if case["name"] == "ntxent"]
+    assert cases
+    for case in cases:
+        x = [torch.tensor(oracle[f"{case['id']}/x{i}"], requires_grad=True) for i in range(2)]
+        loss = simclr.nt_xent(*(F.normalize(value, dim=1) for value in x), case["temperature"])
+        loss.backward()
+        assert loss.item() == pytest.approx(float(oracle[f"{case['id']}/loss"]), rel=1e-9)
+        for i in range(2):
+            np.testing.assert_allclose(x[i].grad, oracle[f"{case['id']}/grad_x{i}"], rtol=1e-6, atol=1e-10)
+
+
+def test_masked_image_hides_the_share_asked_for_and_only_there():
+    method = build("masked_image", ratio=0.4)
+    whole, masked, hidden = method._hide(strokes(64, width=400), generator())
+    inside = torch.arange(hidden.shape[1]) < method.encoder.frames(whole.widths)[:, None]
+    assert float(hidden[inside].float().mean()) == pytest.approx(0.4, abs=0.05)
+    assert not hidden[~inside].any()
+    columns = hidden.repeat_interleave(4, 1)[:, : whole.pixels.shape[3]]
+    changed = (whole.pixels != masked.pixels).any(dim=(1, 2))
+    assert not changed[~columns].any()
+
+
+def test_masked_image_knows_nothing_of_hidden_pixels():
+    method = build("masked_image").eval()
+    images = strokes()
+    _, masked, hidden = method._hide(images, generator())
+    columns = hidden.repeat_interleave(4, 1)[:, None, None, : masked.pixels.shape[3]]
+    assert masked.pixels[columns.expand_as(masked.pixels)].unique().tolist() == [masked_image.GREY]
+
+
+def test_masked_image_strips_and_repainting_are_inverse():
+    method = build("masked_image")
+    pixels = torch.rand(2, 1, 32, 64)
+    strips = method._strips(pixels, 16)
+    assert torch.equal(strips[1, 3].reshape(4, 32), pixels[1, 0, :, 12:16].T)
+    whole, masked, painted = method.eval().reconstruct(strokes(), generator())
+    shown = masked.pixels != masked_image.GREY
+    assert torch.equal(painted.pixels[shown], whole.pixels[shown])
+    assert not torch.equal(painted.pixels[~shown], masked.pixels[~shown])
+
+
+def test_rotation_turns_windows_in_place():
+    method = build("rotation", augment=dict.fromkeys(("slant", "stretch", "scale", "shift", "rotate", "elastic"), 0) | dict.fromkeys(("stroke", "contrast", "blur", "noise", "mask"), 0))
+    images = strokes(32)
+    view, classes, whole = method._turn(images, generator())
+    plain = method.augment(images, generator()).pixels
+    size = method.width
+    seen = set()
+    for row, window in whole.nonzero().tolist():
+        kind = int(classes[row, window])
+        part = plain[row, :, :, window * size : (window + 1) * size]
+        part = part.flip(2) if kind % 2 else part
+        part = part.flip(1) if kind >= 2 else part
+        assert torch.equal(view.pixels[row, :, :, window * size : (window + 1) * size], part)
+        seen.add(kind)
+    assert seen == set(range(rotation.CLASSES))
