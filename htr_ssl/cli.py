@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration; see `htr-ssl show`.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the file.")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those of the file.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run. [default: runs/NAME]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")]
@@ -119,7 +119,7 @@ def table(config: Config, overrides: Overrides = None, out: Out = None, quiet: Q
 @app.command(rich_help_panel="Measure")
 def evaluate(
     model: Model,
-    source: Annotated[str | None, typer.Argument(metavar="[DATA]", help="Other data than the model's own.")] = None,
+    source: Annotated[str | None, typer.Argument(metavar="DATA", help="Other data than the model's own.")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for result.json and predictions.csv.")] = None,
     format: Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")] = "auto",
@@ -140,7 +140,7 @@ def evaluate(
 @app.command(rich_help_panel="Use")
 def transcribe(
     model: Model,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Page images and folders of them.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Page images and folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
     format: Annotated[str, typer.Option(help="What to write; see `htr-ssl formats`.")] = "txt",
     segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "projection",
@@ -202,6 +202,11 @@ def main() -> None:
         app(prog_name="htr-ssl")
     except UserError as error:
         note(str(error), "red")
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        note(f"{error.filename}: {error.strerror}; check the path", "red")
         sys.exit(2)
     except SystemExit as error:
         if error.code == 130:

@@ -31,7 +31,7 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 def synth(
     out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="File to write.")],
     options: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Other options of the synthetic handwriting.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Other options of the synthetic handwriting.")
     ] = None,
     level: LevelOption = Level.line,
     samples: Annotated[int, typer.Option(min=1, help="Number of images.")] = 2000,

@@ -12,7 +12,7 @@ import typer
 
 from htr_ssl import plugins
 
-Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them, to list its options.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One of them, to list its options.")]
 
 
 def methods(name: Name = None) -> None:
@@ -43,7 +43,7 @@ def formats() -> None:
 
 def show(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of a run or table.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
     yaml: Annotated[bool, typer.Option("--yaml", help="Complete YAML instead, for a file of its own.")] = False,
 ) -> None:
     """Check a configuration and explain every value.

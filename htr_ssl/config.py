@@ -52,6 +52,9 @@ class DataConfig(Strict):
     """Share of the labelled images set aside for validation if the source names no splits."""
     test: float = Field(0.1, ge=0, lt=1)
     """Share of the labelled images set aside for the test if the source names no splits."""
+    seed: int = 0
+    """Seed of the splits drawn here and of synthetic handwriting; apart from the run's seed, so that all runs share
+    one test split."""
     synthetic: dict[str, Any] = Field(default_factory=dict)
     """Options of the synthetic handwriting (only with `source: synthetic`)."""
 

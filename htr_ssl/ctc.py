@@ -93,6 +93,5 @@ def greedy(logits: Tensor, lengths: Tensor) -> list[tuple[list[int], float]]:
     ends = emitted.cumsum(0).tolist()
     sizes = emitted.tolist()
     return [
-        (characters[end - size : end], value)
-        for end, size, value in zip(ends, sizes, confidence.tolist(), strict=True)
+        (characters[end - size : end], value) for end, size, value in zip(ends, sizes, confidence.tolist(), strict=True)
     ]

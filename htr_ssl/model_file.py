@@ -98,7 +98,9 @@ def check_encoder(path: str | Path, header: dict[str, Any], wanted: dict[str, An
         raise UserError(f"{path}: it cannot be the start of this encoder: it has {'; '.join(different)}")
 
 
-def load_encoder(path: str | Path, encoder: nn.Module, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def load_encoder(
+    path: str | Path, encoder: nn.Module, wanted: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Loads the encoder weights of a file into `encoder`; the file's scope says which part it holds.
 
     Args:
@@ -138,5 +140,7 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} is not available here ({str(error).splitlines()[0]}); use device=cpu") from error
+        raise UserError(
+            f"device {name!r} is not available here ({str(error).splitlines()[0]}); use device=cpu"
+        ) from error
     return device

@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from htr_ssl import __version__, plugins
 from htr_ssl.cli import app, main
+from htr_ssl.data import synthetic
 
 TINY = ["train.steps=4", "train.batch_size=4", "train.threads=1", "train.device=cpu"]
 COMMANDS = sorted(get_command(app).commands)
@@ -102,6 +103,13 @@ def test_missing_model(run, tmp_path, command):
     assert "there is no such model file" in err
 
 
+def test_folder_that_cannot_be_made_is_one_line(run, tmp_path, words):
+    (tmp_path / "file").touch()
+    code, _, err = run("data", "show", words, "--out", tmp_path / "file" / "sheet.png")
+    assert code == 2
+    assert re.fullmatch(r"\S*file\S*: (File exists|Not a directory); check the path\n", err)
+
+
 @pytest.mark.parametrize(("command", "package"), [("methods", "htr_ssl.methods"), ("encoders", "htr_ssl.encoders")])
 def test_plugins_are_listed_and_explained(run, command, package):
     names = plugins.names(package)
@@ -184,8 +192,8 @@ def test_check_finds_faults(run, tmp_path):
     assert found["same image in two splits"] == "1: test/copy.png (test) = train/0.png (train)"
 
 
-def test_from_images_to_scores(run, tmp_path, words):
-    """Pretrain, fine-tune from it, evaluate: four steps each, only to see that the commands fit together."""
+def test_from_images_to_pages(run, tmp_path, words):
+    """Pretrain, fine-tune from it, evaluate, transcribe: four steps, only to see that the commands fit together."""
     (tmp_path / "run.yaml").write_text(f"data: {{source: {words}, level: word}}\n")
     code, out, err = run(
         "pretrain", tmp_path / "run.yaml", *TINY, "method=simclr", "--out", tmp_path / "pretrain", "--quiet"
@@ -207,6 +215,15 @@ def test_from_images_to_scores(run, tmp_path, words):
     code, _, err = run("evaluate", encoder)
     assert code == 2
     assert "without a CTC head" in err
+    scans, text = tmp_path / "scans", tmp_path / "text"
+    scans.mkdir()
+    Image.fromarray(synthetic.page(seed=0, lines=3)[0]).save(scans / "page.png")
+    (scans / "broken.png").write_bytes(b"no image")
+    code, _, err = run("transcribe", model, scans, "--out", text, "--format", "txt", "--device", "cpu")
+    assert code == 1
+    assert "broken.png" in err
+    assert "1 of 2 failed" in err
+    assert [path.stem for path in text.rglob("*.txt")] == ["page"]
 
 
 def test_stopping_says_how_to_go_on(tmp_path, words):

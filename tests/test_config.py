@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from htr_ssl import plugins
-from htr_ssl.config import FinetuneConfig, PluginConfig, PretrainConfig, Strict, TableConfig
+from htr_ssl.config import DataConfig, FinetuneConfig, PluginConfig, PretrainConfig, Strict, TableConfig
 from htr_ssl.config_files import describe, dump_config, kind_of, load_config
 from htr_ssl.errors import UserError
+from htr_ssl.experiments.plan import check
 
 CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.yaml"))
 KINDS = (PretrainConfig, FinetuneConfig, TableConfig)
@@ -64,8 +65,7 @@ def test_every_mistake_at_once_in_order(tmp_path):
         "run.yaml:13: train.clip: expected a number, got nothing",
         "run.yaml:14: rows: this key belongs to another kind of configuration: htr-ssl table",
         "override 'foo': expected key=value, e.g. train.lr=1e-3",
-        "override 'data.x.y=3': data.x: there is no such key; the keys here are source, format, level, height, "
-        "max_width, channels, validation, test, synthetic",
+        "override 'data.x.y=3': data.x: there is no such key; the keys here are " + ", ".join(DataConfig.model_fields),
         "override 'train.lr=abc': train.lr: expected a number, got abc",
         "override 'train.warmup=2': train.warmup: expected a number below 1.0, got 2",
     ]
@@ -99,7 +99,7 @@ def test_every_mistake_at_once_in_order(tmp_path):
             ),
             "more than 100000 values",
         ),
-        ("name: [" + "x," * 200 + "]", 'x", …'),
+        ("name: [" + "x," * 200 + "]", '"x",…'),
         ("name: &a [*a]", "run.yaml:1: name.0: an alias stands inside its own anchor; write it out"),
         ("- 1", "run.yaml:1: expected keys and values (key: value), got [1]"),
         ("a: [", "run.yaml:1: this is not valid YAML"),
@@ -260,6 +260,8 @@ def test_configurations_are_found():
 def test_configurations_are_complete_runs(path):
     config = load_config(path, [], kind_of(path))
     assert config.name == path.stem
+    if isinstance(config, TableConfig):
+        check(config)
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
 
 

@@ -153,7 +153,11 @@ def test_masked_image_strips_and_repainting_are_inverse():
 
 
 def test_rotation_turns_windows_in_place():
-    method = build("rotation", augment=dict.fromkeys(("slant", "stretch", "scale", "shift", "rotate", "elastic"), 0) | dict.fromkeys(("stroke", "contrast", "blur", "noise", "mask"), 0))
+    method = build(
+        "rotation",
+        augment=dict.fromkeys(("slant", "stretch", "scale", "shift", "rotate", "elastic"), 0)
+        | dict.fromkeys(("stroke", "contrast", "blur", "noise", "mask"), 0),
+    )
     images = strokes(32)
     view, classes, whole = method._turn(images, generator())
     plain = method.augment(images, generator()).pixels

@@ -91,9 +91,11 @@ class TextAugment:
         source_y = y / (1 + c.scale * draw[:, 1])[:, None, None] + (c.shift * height * draw[:, 2])[:, None, None]
         source_y = source_y + turn * (x - new[:, None, None] / 2)
         if c.elastic:
-            cells = (max(2, round(4)), max(2, round(4 * out_width / height)))
+            cells = (max(2, 4), max(2, round(4 * out_width / height)))
             field = torch.randn(n, 2, *cells, generator=generator).to(ink.device)
-            field = F.interpolate(field, (height, out_width), mode="bilinear", align_corners=True) * (c.elastic * height)
+            field = F.interpolate(field, (height, out_width), mode="bilinear", align_corners=True) * (
+                c.elastic * height
+            )
             source_x, source_y = source_x + field[:, 0], source_y + field[:, 1]
         grid = torch.stack(
             ((source_x + 0.5) * (2 / width) - 1, ((source_y + (height - 1) / 2) + 0.5) * (2 / height) - 1), dim=3
@@ -136,7 +138,10 @@ def _neighbours(ink: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor
     for axis in (2, 3):
         size = ink.shape[axis]
         first, last = ink.narrow(axis, 0, 1), ink.narrow(axis, size - 1, 1)
-        before, after = torch.cat((first, ink.narrow(axis, 0, size - 1)), axis), torch.cat((ink.narrow(axis, 1, size - 1), last), axis)
+        before, after = (
+            torch.cat((first, ink.narrow(axis, 0, size - 1)), axis),
+            torch.cat((ink.narrow(axis, 1, size - 1), last), axis),
+        )
         ink = pick(pick(ink, before), after)
     return ink
 

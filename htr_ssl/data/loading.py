@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,8 @@ from htr_ssl.config import DataConfig
 from htr_ssl.data.augment import padded
 from htr_ssl.data.batch import Batch
 from htr_ssl.data.images import normalise_levels, to_height
-from htr_ssl.data.reading import read
 from htr_ssl.data.readers._common import Samples
+from htr_ssl.data.reading import read
 from htr_ssl.data.sample import Sample
 from htr_ssl.data.subsets import assign_splits
 from htr_ssl.errors import UserError
@@ -46,13 +45,16 @@ class SplitSamples(Samples):
         return self._source[index].image
 
 
-@lru_cache(maxsize=4)
-def _read_samples(dump: str, seed: int) -> SplitSamples:
-    config = DataConfig.model_validate_json(dump)
+def read_samples(config: DataConfig) -> SplitSamples:
+    """Samples of a configuration, all with a split; splits the source does not name are drawn by `config.seed`.
+
+    Raises:
+        UserError: the source cannot be read.
+    """
     if config.source == "synthetic":
         from htr_ssl.data import synthetic
 
-        source: Any = synthetic.samples(synthetic.Config(**config.synthetic), config.level, seed)
+        source: Any = synthetic.samples(synthetic.Config(**config.synthetic), config.level, config.seed)
     else:
         source = read(config.source, config.format, config.level)
     columns = {name: source.column(name) for name in ("id", "text", "writer", "page", "split")}
@@ -63,18 +65,9 @@ def _read_samples(dump: str, seed: int) -> SplitSamples:
         columns["split"],
         config.validation,
         config.test,
-        seed,
+        config.seed,
     )
     return SplitSamples(source, columns, config)
-
-
-def read_samples(config: DataConfig, seed: int) -> SplitSamples:
-    """Samples of a configuration, all with a split; splits the source does not name are drawn by `seed`.
-
-    Raises:
-        UserError: the source cannot be read.
-    """
-    return _read_samples(config.model_dump_json(), seed)
 
 
 def rows_of(samples: SplitSamples, split: str, labelled: bool) -> list[int]:
@@ -167,7 +160,9 @@ class Strips(Dataset[Batch]):
 
     def strip(self, position: int) -> np.ndarray:
         """One strip, (height, W, channels)."""
-        return self._strips[position] if self.in_memory else prepare(self.samples[self.rows[position]].load(), self.config)
+        return (
+            self._strips[position] if self.in_memory else prepare(self.samples[self.rows[position]].load(), self.config)
+        )
 
     def keep(self, positions: Sequence[int]) -> None:
         """Drops all but the given positions."""
@@ -239,5 +234,3 @@ def sorted_batches(widths: Sequence[int], batch_size: int) -> list[list[int]]:
     """All positions once, in batches of like width, for validation."""
     order = sorted(range(len(widths)), key=lambda i: widths[i])
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-

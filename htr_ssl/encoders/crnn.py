@@ -74,7 +74,9 @@ class Residual(nn.Module):
 class Backbone(nn.Module):
     """Convolutions over the image, then all rows of a column joined into one frame."""
 
-    def __init__(self, height: int, in_channels: int, widths: tuple[int, ...], blocks: tuple[int, ...], out: int) -> None:
+    def __init__(
+        self, height: int, in_channels: int, widths: tuple[int, ...], blocks: tuple[int, ...], out: int
+    ) -> None:
         super().__init__()
         strides = ((2, 2), (2, 1), (2, 1))  # after a stem of (2, 2): height / 16, width / 4
         self.stem = MaskedConv(in_channels, widths[0], (2, 2), kernel=5)

@@ -49,6 +49,8 @@ def caption(table: Table) -> str:
             "and the p-value of a two-sided permutation test; bold is the best of a column if its difference is "
             f"significant (p < {SIGNIFICANT:g}, not corrected for the number of rows)"
         )
+    if len({result["samples_sha256"] for result in results}) > 1:
+        parts.append("The test samples are not the same in all cells: the data names no test split, or an image failed")
     state = [(len(table.missing), "not run yet (–)"), (len(table.failed), "failed (!)")]
     parts += [f"{number} of {len(table.cells)} cells {text}" for number, text in state if number]
     return ". ".join(part[0].upper() + part[1:] for part in parts) + "."

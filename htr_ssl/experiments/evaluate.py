@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import platform
 import time
 import warnings
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from htr_ssl import metrics
 from htr_ssl.charset import listing, normalise
 from htr_ssl.config import DataConfig
+from htr_ssl.environment import hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json, write_text
 
@@ -72,7 +72,7 @@ def evaluate(
     reader = Reader.load(Path(model), device, threads)
     header = reader.header
     config = data or DataConfig(**header["data"])
-    samples = read_samples(config, header["seed"])
+    samples = read_samples(config)
     rows = labelled_rows(samples, split, config.source)
     start = time.perf_counter()
     predictions, unreadable = _read(reader, samples, rows, batch_size)
@@ -91,7 +91,7 @@ def evaluate(
         "subset_sha256": header.get("subset_sha256"),
         "model_sha256": sha256(Path(model).read_bytes()),
         "seconds": seconds,
-        "hardware": _hardware(str(reader.device)),
+        "hardware": hardware(str(reader.device)),
     }
     if facts["unseen"]:
         warnings.warn(f"{split}: the model cannot write {listing([*facts['unseen']][:20])}", stacklevel=2)
@@ -121,7 +121,7 @@ def labelled_rows(samples: Samples, split: str, source: str) -> list[int]:
 
 
 def score(predictions: Sequence[Prediction], level: str) -> dict[str, Any]:
-    """Scores with intervals, confusions and the share of empty readings, as in result.json."""
+    """Scores with intervals, confusions, share of empty readings and hash of the samples, as in result.json."""
     written = [prediction.written for prediction in predictions]
     read = [prediction.read for prediction in predictions]
     groups, unit = grouping(predictions)
@@ -130,6 +130,7 @@ def score(predictions: Sequence[Prediction], level: str) -> dict[str, Any]:
         **scores.to_dict(),
         "empty": sum(not normalise(text) for text in read) / len(read),
         "confusions": metrics.confusions(written, read),
+        "samples_sha256": sha256("\n".join(sorted(f"{item.id}\t{item.written}" for item in predictions))),
     }
 
 
@@ -195,12 +196,3 @@ def _load(sample: Sample, unreadable: dict[str, str]) -> np.ndarray | None:
         unreadable[sample.id] = str(error)
         return None
     return image
-
-
-def _hardware(device: str) -> str:
-    """The processor that read, in words."""
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.get_device_name(device)
-    return f"{device} ({platform.machine()})"

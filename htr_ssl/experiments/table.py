@@ -158,19 +158,20 @@ class _Runner:
         from htr_ssl.training import finetune
 
         stage, final = self.config.rows[cell.row][index], _finetune_config(self.config, cell, init)
-        samples = read_samples(self.config.data, cell.seed)
+        samples = read_samples(self.config.data)
         rows, _ = finetune.labelled_rows(samples, final, cell.folder)
         texts = samples.column("text")
         path = cell.folder / "texts.txt"
         write_text(path, "".join(f"{texts[row]}\n" for row in rows))
         image = {"height": self.config.data.height, "colour": self.config.data.channels == 3}
         options = {**(stage.synthetic or {}), **image, "text": str(path)}
-        data = self.config.data.model_copy(
-            update={"source": "synthetic", "format": "auto", "test": 0.0, "synthetic": options}
-        )
         # Another seed than the data's: a synthetic source has its test images from that one.
-        own = {"name": f"{cell.row} synthetic", "seed": derive(cell.seed, "synthetic", index) % 2**31}
-        config = final.model_copy(update=own | {"data": data, "fraction": 1.0, "train": stage.train})
+        own = {"source": "synthetic", "format": "auto", "test": 0.0, "synthetic": options}
+        own["seed"] = derive(cell.seed, "synthetic", index) % 2**31
+        data = self.config.data.model_copy(update=own)
+        config = final.model_copy(
+            update={"name": f"{cell.row} synthetic", "data": data, "fraction": 1.0, "train": stage.train}
+        )
         folder = cell.folder / f"synthetic_{index}"
         return finetune.run(_adopted(config, folder), folder, self.progress)
 
@@ -205,8 +206,7 @@ def _check_data(config: TableConfig) -> None:
     """Fails before the first training if there is nothing to test on."""
     from htr_ssl.data.loading import read_samples
 
-    for seed in plan.all_seeds(config):
-        labelled_rows(read_samples(config.data, seed), "test", config.data.source)
+    labelled_rows(read_samples(config.data), "test", config.data.source)
 
 
 def _announce(cell: Cell, number: int, table: Table) -> None:

@@ -95,7 +95,9 @@ class Method(nn.Module):
 def _moments(images: Images) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each image's valid pixels, (N, 1, 1, 1)."""
     inside = torch.arange(images.pixels.shape[3], device=images.widths.device) < images.widths[:, None]
-    weight = inside[:, None, None, :] / (images.widths * images.pixels.shape[1] * images.pixels.shape[2]).view(-1, 1, 1, 1)
+    weight = inside[:, None, None, :] / (images.widths * images.pixels.shape[1] * images.pixels.shape[2]).view(
+        -1, 1, 1, 1
+    )
     mean = (images.pixels * weight).sum((1, 2, 3), keepdim=True)
     variance = ((images.pixels - mean).square() * weight).sum((1, 2, 3), keepdim=True)
     return mean, variance.sqrt() + 0.05

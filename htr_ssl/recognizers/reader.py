@@ -51,7 +51,9 @@ class Reader:
             torch.set_num_threads(threads)
         header, state = model_file.read(Path(path))
         if header.get("kind") != "recognizer":
-            raise UserError(f"{path}: it is an {header.get('kind')} without a CTC head; fine-tune it first (finetune init={path})")
+            raise UserError(
+                f"{path}: it is an {header.get('kind')} without a CTC head; fine-tune it first (finetune init={path})"
+            )
         options = {key: value for key, value in header["encoder"].items() if key != "name"}
         encoder = model_file.build_encoder(header["encoder"]["name"], options, header["height"], header["channels"])
         recognizer = Recognizer(encoder, len(Charset.from_header(header["charset"])))

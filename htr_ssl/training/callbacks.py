@@ -151,7 +151,9 @@ class Bar(Callback):
             self._said = time.monotonic()
             done = trainer.global_step - self._first
             left = (self._said - self._began) / done * (self.steps - trainer.global_step) / 60
-            self.console.print(f"{text}  step {trainer.global_step}/{self.steps}, about {left:.0f} min left", highlight=False)
+            self.console.print(
+                f"{text}  step {trainer.global_step}/{self.steps}, about {left:.0f} min left", highlight=False
+            )
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Shows the last validation and what was read."""

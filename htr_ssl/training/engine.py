@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import signal
-import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +21,11 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
-from htr_ssl import __version__, model_file
+from htr_ssl import model_file
 from htr_ssl.config import Strict, TrainConfig
-from htr_ssl.config_files import dump_config
+from htr_ssl.config_files import dump_config, load_config
 from htr_ssl.data.loading import StepSampler, Strips, sorted_batches
+from htr_ssl.environment import environment, hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
 from htr_ssl.seeds import derive
@@ -38,41 +36,25 @@ Precision = Literal["32-true", "bf16-mixed"]
 
 
 def open_run(out: Path, config: Strict) -> None:
-    """Makes the run folder, or checks that it is of this configuration.
+    """Makes the run folder, or checks that it is of this configuration; hardware may differ.
 
     Raises:
         UserError: the folder holds a run with another configuration.
     """
-    path, text = out / "config.yaml", dump_config(config)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise UserError(f"{out}: it holds a run with another configuration (see {path}); choose another name or remove it")
-    write_text(path, text)
+    path = out / "config.yaml"
+    if path.exists() and _comparable(load_config(path, [], type(config))) != _comparable(config):
+        raise UserError(
+            f"{out}: it holds a run with another configuration (see {path}); choose another name or remove it"
+        )
+    write_text(path, dump_config(config))
     write_json(out / "env.json", environment())
 
 
-def environment() -> dict[str, Any]:
-    """Versions, hardware and command of this process."""
-    names = ("torch", "lightning", "numpy", "cv2")
-    return {
-        "htr_ssl": __version__,
-        "python": platform.python_version(),
-        **{name: getattr(sys.modules[name], "__version__", "") for name in names if name in sys.modules},
-        "machine": hardware(),
-        "threads": torch.get_num_threads(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def hardware() -> str:
-    """Processor, number of cores and GPU, for people."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0] if names else model
-    gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
-    return f"{model}, {os.cpu_count()} cores{gpu}"
+def _comparable(config: Strict) -> str:
+    """The configuration without what does not change a result."""
+    neutral = {name: TrainConfig.model_fields[name].default for name in ("device", "threads", "workers", "track")}
+    train = config.train.model_copy(update=neutral)  # type: ignore[attr-defined]
+    return dump_config(config.model_copy(update={"train": train}))
 
 
 def precision(name: str, device: torch.device) -> Precision:
@@ -102,7 +84,7 @@ def summary(checks: Checkpoints, train: Strips, device: torch.device) -> dict[st
         "loader_share": round(waited / seconds, 4),
         "loss": checks.rows[-1]["loss"],
         "device": str(device),
-        "hardware": hardware(),
+        "hardware": hardware(str(device)),
         "threads": torch.get_num_threads(),
     }
     return result | ({"best_cer": checks.best, "stopped_early": checks.stopped} if checks.best < float("inf") else {})
@@ -169,6 +151,18 @@ def fit(
     return checkpoints
 
 
+def restore(system: System, out: Path) -> None:
+    """Loads the weights of the last check of a run.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    state = _load_state(Checkpoints(out, 0))
+    if state is None:
+        raise UserError(f"{out}: there is no checkpoint in it; run the training first")
+    system.load_state_dict(state["state_dict"])
+
+
 def _load_state(checkpoints: Checkpoints) -> dict[str, Any] | None:
     """State of the last check, its part of `checkpoints` restored."""
     if not checkpoints.last.exists():
@@ -190,7 +184,9 @@ def _logger(out: Path) -> Any:
 
         return TensorBoardLogger(out, name="", version="tensorboard")
     except ModuleNotFoundError as error:
-        raise UserError("train.track needs TensorBoard; pip install 'htr-ssl[track]' or set train.track=false") from error
+        raise UserError(
+            "train.track needs TensorBoard; pip install 'htr-ssl[track]' or set train.track=false"
+        ) from error
 
 
 @contextmanager

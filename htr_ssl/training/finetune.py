@@ -33,13 +33,17 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True) -> Path:
     if path.exists() and (out / "summary.json").exists():
         return path
     device = engine.prepare_device(config.train, config.seed)
-    samples = read_samples(config.data, config.seed)
+    samples = read_samples(config.data)
     rows, subset_hash = labelled_rows(samples, config, out)
     train = Strips(samples, rows, config.data)
-    validation = Strips(samples, _some(rows_of(samples, "validation", labelled=True), config, "validation"), config.data)
+    validation = Strips(
+        samples, _some(rows_of(samples, "validation", labelled=True), config, "validation"), config.data
+    )
 
     header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
-    encoder = model_file.build_encoder(config.encoder.name, config.encoder.options(), config.data.height, config.data.channels)
+    encoder = model_file.build_encoder(
+        config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
+    )
     charset = Charset.build(train.texts())
     recognizer, charset, report = _recognizer(config, encoder, header, charset)
     train.labels = [charset.encode(text) for text in train.texts()]
@@ -69,7 +73,9 @@ def labelled_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -> t
     rows = _some(rows_of(samples, "train", labelled=True), config, "train")
     ids = [str(samples.column("id")[row]) for row in rows]
     chosen = subsets.subset(ids, config.fraction, config.seed)
-    digest = subsets.write(out / "subset.txt", [ids[i] for i in chosen], config.fraction, config.seed, config.data.source)
+    digest = subsets.write(
+        out / "subset.txt", [ids[i] for i in chosen], config.fraction, config.seed, config.data.source
+    )
     return [rows[i] for i in chosen], digest
 
 
@@ -84,7 +90,11 @@ def _recognizer(
 ) -> tuple[Recognizer, Charset, str]:
     """Recognizer with the weights of `init`, its charset, and a line on what became of the old one."""
     if not config.init:
-        return Recognizer(encoder, len(charset)), charset, f"{len(charset) - 1} characters: {listing(charset.characters)}"
+        return (
+            Recognizer(encoder, len(charset)),
+            charset,
+            f"{len(charset) - 1} characters: {listing(charset.characters)}",
+        )
     old_header, rest = model_file.load_encoder(config.init, encoder, header)
     report = f"{len(charset) - 1} characters: {listing(charset.characters)}"
     mapping: list[int | None] = []
@@ -122,7 +132,9 @@ def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, ou
         train.keep(sorted(set(range(len(train))) - set(wrong)))
     unseen = charset.unseen(validation.texts())
     if unseen:
-        warnings.warn(f"in the validation texts but in no train label: {listing(unseen)}; counted as errors", stacklevel=3)
+        warnings.warn(
+            f"in the validation texts but in no train label: {listing(unseen)}; counted as errors", stacklevel=3
+        )
 
 
 def _method(config: FinetuneConfig) -> str:

@@ -76,12 +76,9 @@ class System(LightningModule):
         """What is validated and saved: the moving average, or the model itself."""
         return self.average.module if self.average is not None else self.task.model
 
-    def on_train_epoch_start(self) -> None:
-        """Everything random (dropout) starts anew from the seed, so that a resumed run draws the same."""
-        torch.manual_seed(derive(self.seed, "epoch", self.current_epoch))
-
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Loss of one update."""
+        """Loss of one update; its randomness starts anew from seed and step, so that a resumed run draws the same."""
+        torch.manual_seed(derive(self.seed, "dropout", self.global_step))
         generator = Generator().manual_seed(derive(self.seed, "augment", self.global_step))
         self.terms = self.task(batch, generator, self.global_step / self.config.steps)
         return self.terms["loss"]  # type: ignore[no-any-return]
@@ -119,7 +116,11 @@ class System(LightningModule):
         """Corpus CER, exact matches, and some readings."""
         edits, characters, exact = (sum(column) for column in zip(*self._counts, strict=True))
         empty = sum(not read for read in self._read.values()) / len(self._read)
-        self.checks = {"val_cer": edits / max(characters, 1), "val_exact": exact / len(self._counts), "val_empty": empty}
+        self.checks = {
+            "val_cer": edits / max(characters, 1),
+            "val_exact": exact / len(self._counts),
+            "val_empty": empty,
+        }
         chosen = sorted(self._read)[:: max(1, len(self._read) // 5)][:5]
         self.samples = [(str(i), self.references[i], self._read[i]) for i in chosen]
         self.log("val_cer", torch.tensor(self.checks["val_cer"]))

@@ -8,6 +8,7 @@ from typing import Any
 from htr_ssl import model_file, plugins
 from htr_ssl.charset import NORMALISATION
 from htr_ssl.config import PretrainConfig
+from htr_ssl.config_files import load_config
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.files import write_json
 from htr_ssl.training import engine
@@ -28,10 +29,12 @@ def run(config: PretrainConfig, out: Path, progress: bool = True) -> Path:
     if path.exists() and (out / "summary.json").exists():
         return path
     device = engine.prepare_device(config.train, config.seed)
-    samples = read_samples(config.data, config.seed)
+    samples = read_samples(config.data)
     strips = Strips(samples, rows_of(samples, "train", labelled=False), config.data)
     header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
-    encoder = model_file.build_encoder(config.encoder.name, config.encoder.options(), config.data.height, config.data.channels)
+    encoder = model_file.build_encoder(
+        config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
+    )
     if config.init:
         model_file.load_encoder(config.init, encoder, header)
     method = build_method(config.method.name, config.method.options(), encoder)
@@ -59,3 +62,19 @@ def build_method(name: str, options: dict[str, Any], encoder: Any) -> Any:
     """Method of the folder ``methods`` around an encoder."""
     module = plugins.load("htr_ssl.methods", name)
     return module.Method(module.Config(**options), encoder)
+
+
+def load_method(run: Path) -> tuple[Any, PretrainConfig]:
+    """Method of a finished run with all its heads, and the run's configuration.
+
+    Raises:
+        UserError: the folder holds no finished pretraining.
+    """
+    config = load_config(run / "config.yaml", [], PretrainConfig)
+    encoder = model_file.build_encoder(
+        config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
+    )
+    method = build_method(config.method.name, config.method.options(), encoder)
+    system = System(Unlabelled(method), config.train, config.seed)
+    engine.restore(system, run)
+    return system.best_model(), config

@@ -77,7 +77,7 @@ def test_unreadable_images_are_named_and_left_out(folder):
     (folder / "05.png").write_bytes(b"")
     (folder / "07.png").write_bytes((folder / "08.png").read_bytes()[:100])
     config = DataConfig(source=str(folder), height=32)
-    samples = read_samples(config, 0)
+    samples = read_samples(config)
     with pytest.warns(UserWarning, match=r"05\.png.*1 more"):
         strips = Strips(samples, rows_of(samples, "train", labelled=False), config)
     assert len(strips) == 28
@@ -88,14 +88,14 @@ def test_unreadable_images_are_named_and_left_out(folder):
 def test_nothing_readable_is_an_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     config = DataConfig(source=str(tmp_path), height=32)
-    samples = read_samples(config, 0)
+    samples = read_samples(config)
     with pytest.raises(UserError, match=r"a\.png"):
         Strips(samples, [0], config)
 
 
 def test_images_beyond_the_memory_are_decoded_when_asked_for(folder):
     config = DataConfig(source=str(folder), height=32, channels=3)
-    samples = read_samples(config, 0)
+    samples = read_samples(config)
     rows = rows_of(samples, "train", labelled=False)
     near, far = Strips(samples, rows, config), Strips(samples, rows, config, memory=10_000)
     assert near.in_memory

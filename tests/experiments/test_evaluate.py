@@ -30,7 +30,7 @@ def test_result_is_what_the_reader_read(trained, tmp_path):
     result = evaluate(model, out=tmp_path, device="cpu")
     assert json.loads((tmp_path / "result.json").read_text()) == json.loads(json.dumps(result))
     items = read_predictions(tmp_path / "predictions.csv")
-    samples = read_samples(data, 3)
+    samples = read_samples(data)
     rows = [row for row in rows_of(samples, "test", labelled=True) if samples[row].id != "w12.png"]
     assert [item.id for item in items] == [samples[row].id for row in rows]
     texts = Reader.load(model, "cpu").read([samples[row].load() for row in rows])

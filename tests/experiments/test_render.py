@@ -61,6 +61,12 @@ def test_caption_states_the_protocol(results):
         assert part in text, part
 
 
+def test_caption_says_if_cells_were_tested_on_different_samples(results, tmp_path):
+    assert "not the same in all cells" not in caption(results)
+    cells = {("supervised", 0.05, 0): predictions(0.4, 0), ("supervised", 0.05, 1): predictions(0.4, 0)[1:]}
+    assert "not the same in all cells" in caption(collected(tmp_path, cells))
+
+
 def test_csv_is_long_and_exact(results):
     rows = list(csv.DictReader(io.StringIO(render.csv_text(results))))
     assert len(rows) == 2 * 2 * 3

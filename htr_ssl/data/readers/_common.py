@@ -13,7 +13,7 @@ from typing import overload
 from htr_ssl.data.sample import Level, Sample
 from htr_ssl.errors import UserError
 
-IMAGE_SUFFIXES = frozenset(".avif .bmp .gif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split())
+IMAGE_SUFFIXES = frozenset([".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"])
 COLUMNS = ("id", "text", "writer", "page", "split")
 
 _SPLITS = {

@@ -1,0 +1,57 @@
+"""Where a run took place: hardware, versions and command, for people who compare figures."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from htr_ssl import __version__
+
+
+def hardware(device: str = "cpu") -> str:
+    """Processor and number of cores, and the GPU if `device` is one, in words."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    gpu = ""
+    if device.startswith("cuda"):
+        import torch
+
+        gpu = f", {torch.cuda.get_device_name(device)}"
+    return f"{model}, {os.cpu_count()} cores{gpu}"
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware and command of this process."""
+    import torch
+
+    names = ("torch", "lightning", "numpy", "cv2")
+    return {
+        "htr_ssl": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{name: getattr(sys.modules[name], "__version__", "") for name in names if name in sys.modules},
+        "hardware": hardware("cuda" if torch.cuda.is_available() else "cpu"),
+        "threads": torch.get_num_threads(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _commit() -> str | None:
+    """Commit of the working copy the package runs from, None if it is installed elsewhere."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
