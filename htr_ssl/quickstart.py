@@ -32,12 +32,13 @@ def config(seed: int) -> TableConfig:
     )
 
 
-def run(out: Path, seed: int = 0) -> Path:
+def run(out: Path, seed: int = 0, protocol: TableConfig | None = None) -> Path:
     """Runs what is not there yet and returns the report's file.
 
     Args:
         out: folder of everything it makes.
         seed: of everything random.
+        protocol: another table than `config(seed)`.
     """
     out, start, console = Path(out), time.perf_counter(), Console(stderr=True)
 
@@ -47,7 +48,7 @@ def run(out: Path, seed: int = 0) -> Path:
     say(1, "synthetic handwriting → pretraining, fine-tuning at 5, 10 and 100 % of the labels, table")
     from htr_ssl.experiments import table as tables
 
-    table = tables.run(config(seed), out / "table")
+    table = tables.run(protocol or config(seed), out / "table")
     say(2, "a synthetic page")
     page = _page(out / "pages" / "page.png", seed)
     say(3, "lines found and read")

@@ -1,0 +1,104 @@
+"""Picture to look at: the page with its lines marked and numbered, and beside it their text in place."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from htr_ssl.data.images import decode
+from htr_ssl.files import atomic_path
+from htr_ssl.pages.document import Line, Page
+
+EXTENSION = ".overlay.png"
+MAX_SIDE = 2000
+"""Longest side of the picture [px]."""
+
+_COLOURS = ((31, 119, 180), (214, 95, 30), (44, 140, 70))
+_INK, _DOUBT, _PAPER = (30, 30, 40), (200, 40, 30), (252, 251, 247)
+
+
+def write(page: Page, path: Path) -> None:
+    """Writes a PNG: the page and, to its right (below, if it is wider than high), a sheet with the text of each line.
+
+    Text is the redder, the lower its confidence.
+
+    Raises:
+        UserError: the page's image cannot be read.
+    """
+    picture = Image.fromarray(decode(page.image, str(page.image))).convert("RGB")
+    wide = picture.width > picture.height
+    whole = (picture.width, 2 * picture.height) if wide else (2 * picture.width, picture.height)
+    scale = min(1.0, MAX_SIDE / max(whole))
+    size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
+    factors = np.array([size[0] / max(page.width, 1), size[1] / max(page.height, 1)])
+    picture = picture.resize(size, Image.Resampling.LANCZOS)
+    sheet = Image.new("RGB", size, _PAPER)
+    polygons = [np.asarray(line.polygon) * factors for line in page.lines]
+    _mark(picture, page.lines, polygons, factors)
+    _typeset(sheet, page.lines, polygons)
+    both = Image.new("RGB", (size[0], 2 * size[1]) if wide else (2 * size[0], size[1]))
+    both.paste(picture, (0, 0))
+    both.paste(sheet, (0, size[1]) if wide else (size[0], 0))
+    with atomic_path(path) as temporary:
+        both.save(temporary, format="PNG")
+
+
+def _mark(picture: Image.Image, lines: list[Line], polygons: list[np.ndarray], factors: np.ndarray) -> None:
+    """Draws outlines, baselines and numbers onto the page."""
+    draw = ImageDraw.Draw(picture, "RGBA")
+    font = _font(max(10, min(18, _line_height(polygons) * 0.4)))
+    for number, (line, polygon) in enumerate(zip(lines, polygons, strict=True), 1):
+        colour = _COLOURS[number % len(_COLOURS)]
+        draw.polygon(_flat(polygon), fill=(*colour, 36), outline=(*colour, 150))
+        if line.baseline is not None:
+            draw.line(_flat(np.asarray(line.baseline) * factors), fill=(*colour, 220), width=2)
+    for number, (line, polygon) in enumerate(zip(lines, polygons, strict=True), 1):
+        x, y = _start(line, polygon, factors)
+        box = draw.textbbox((x - 4, y), str(number), font=font, anchor="rm")
+        shift = max(0.0, 3 - box[0])
+        box = (box[0] + shift - 3, box[1] - 2, box[2] + shift + 3, box[3] + 2)
+        draw.rounded_rectangle(box, radius=4, fill=(*_COLOURS[number % len(_COLOURS)], 220))
+        draw.text((x - 4 + shift, y), str(number), font=font, anchor="rm", fill=(255, 255, 255))
+
+
+def _typeset(sheet: Image.Image, lines: list[Line], polygons: list[np.ndarray]) -> None:
+    """Writes each line's number and text where the line stands on the page, small enough to fit."""
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle((0, 0, sheet.width - 1, sheet.height - 1), outline=(220, 218, 210))
+    usual = max(9.0, min(30.0, _line_height(polygons) * 0.5))
+    margin = draw.textlength(f"{len(lines)} ", font=_font(usual * 0.7)) + 6
+    for number, (line, polygon) in enumerate(zip(lines, polygons, strict=True), 1):
+        x, y = max(margin, float(polygon[:, 0].min())), float(polygon[:, 1].mean())
+        text = " ".join((line.text or "").split())
+        room, width = sheet.width - x - 6, draw.textlength(text, font=_font(usual))
+        size = usual if width <= room else max(7.0, usual * max(room, 1) / width)
+        doubt = 0.0 if line.confidence is None else 1 - min(max(float(line.confidence), 0.0), 1.0)
+        ink = tuple(round(a + (b - a) * doubt) for a, b in zip(_INK, _DOUBT, strict=True))
+        small = _font(usual * 0.7)
+        draw.text((x - 5, y), str(number), font=small, anchor="rm", fill=_COLOURS[number % len(_COLOURS)])
+        draw.text((x, y), text, font=_font(size), anchor="lm", fill=ink)
+
+
+def _start(line: Line, polygon: np.ndarray, factors: np.ndarray) -> tuple[float, float]:
+    """Where a line begins: half its height above the baseline's left end, else the middle of its left edge."""
+    left = float(polygon[:, 0].min())
+    near = polygon[polygon[:, 0] <= left + 0.05 * max(1.0, float(np.ptp(polygon[:, 0])))]
+    return left, float((near[:, 1].min() + near[:, 1].max()) / 2)
+
+
+def _line_height(polygons: list[np.ndarray]) -> float:
+    return float(np.median([np.ptp(polygon[:, 1]) for polygon in polygons])) if polygons else 20.0
+
+
+def _flat(points: np.ndarray) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in points]
+
+
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which knows accents, Greek and Cyrillic and comes with matplotlib."""
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), math.floor(size))
