@@ -178,6 +178,10 @@ class Stage(Strict):
     """Schedule of this stage."""
 
 
+def _baseline() -> dict[str, list[Stage]]:
+    return {"supervised": []}
+
+
 class TableConfig(Strict):
     """Rows × fractions × seeds under one protocol: every row is fine-tuned and scored in the same way."""
 
@@ -187,7 +191,7 @@ class TableConfig(Strict):
     """Images and labels."""
     encoder: PluginConfig = PluginConfig(name="crnn")
     """Architecture of every row."""
-    rows: dict[str, list[Stage]] = Field(default_factory=lambda: {"supervised": []})
+    rows: dict[str, list[Stage]] = Field(default_factory=_baseline)
     """Row name -> stages before fine-tuning, in order; none = the supervised baseline."""
     fractions: list[float] = [0.05, 0.1, 1.0]
     """Shares of the train labels."""

@@ -6,6 +6,7 @@ Source: Graves et al., "Connectionist Temporal Classification", ICML 2006.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from htr_ssl.charset import BLANK
 
 def frames_needed(label: Sequence[int]) -> int:
     """Fewest frames in which CTC can emit `label`: one per character, one blank between two equal neighbours."""
-    return len(label) + sum(left == right for left, right in zip(label, label[1:], strict=False))
+    return len(label) + sum(left == right for left, right in pairwise(label))
 
 
 def infeasible(labels: Sequence[Sequence[int]], frames: Sequence[int]) -> list[int]:

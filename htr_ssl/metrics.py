@@ -176,9 +176,10 @@ def confusions(references: Sequence[str], reads: Sequence[str], top: int = 30) -
     counts: Counter[tuple[str, str]] = Counter()
     for reference, read in zip(map(normalise, references), map(normalise, reads), strict=True):
         blocks: list[list[int]] = []  # [ref start, ref end, read start, read end]
-        for tag, i1, i2, j1, j2 in Levenshtein.opcodes(reference, read):
-            if tag == "equal":
+        for edit in Levenshtein.opcodes(reference, read):
+            if edit.tag == "equal":
                 continue
+            i1, i2, j1, j2 = edit.src_start, edit.src_end, edit.dest_start, edit.dest_end
             if blocks and blocks[-1][1] == i1 and blocks[-1][3] == j1:
                 blocks[-1][1], blocks[-1][3] = i2, j2
             else:

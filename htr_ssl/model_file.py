@@ -67,11 +67,10 @@ def _read(path: Path, weights: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
     return header, state
 
 
-def build_encoder(name: str, options: dict[str, Any], height: int, channels: int) -> nn.Module:
+def build_encoder(name: str, options: dict[str, Any], height: int, channels: int) -> Any:
     """Encoder of the folder ``encoders`` with random weights."""
     module = plugins.load("htr_ssl.encoders", name)
-    encoder: nn.Module = module.Encoder(module.Config(**options), height, channels)
-    return encoder
+    return module.Encoder(module.Config(**options), height, channels)
 
 
 def encoder_header(encoder: dict[str, Any], height: int, channels: int) -> dict[str, Any]:

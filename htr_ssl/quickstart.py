@@ -10,17 +10,18 @@ from rich.console import Console
 
 from htr_ssl.config import DataConfig, PluginConfig, Stage, TableConfig, TrainConfig
 from htr_ssl.files import atomic_path, write_bytes
-from htr_ssl.seeds import derive
+from htr_ssl.seeds import derive, rng
 
 FORMATS = ["txt", "json", "alto", "overlay"]
 METHODS = ("masked_image", "simclr")
-HANDS = 10
+HANDS = 6
 """Few hands on good paper: with minutes of training instead of hours there should be something to see."""
 
 
 def config(seed: int) -> TableConfig:
     """The quickstart's table."""
-    synthetic = {"samples": 1500, "hands": HANDS, "order": 0, "damage": 0.3, "height": 40}
+    text = {"repeat": 1.0, "characters": (6, 18)}
+    synthetic = {"samples": 1500, "hands": HANDS, "damage": 0.3, "height": 40, **text}
     pretraining = TrainConfig(steps=120, batch_size=32, lr=2e-3, check_every=40)
     return TableConfig(
         name="quickstart",
@@ -73,8 +74,8 @@ def _page(path: Path, seed: int) -> Path:
 
     from htr_ssl.data import synthetic
 
-    hand = synthetic.Hand.draw(derive(seed, "page"), 0)
-    paper = synthetic.Paper.draw(synthetic.seeds.rng(seed, "paper"), 0.3)
+    hand = synthetic.Hand.draw(config(seed).data.seed, 0)
+    paper = synthetic.Paper.draw(rng(seed, "paper"), 0.3)
     image, _ = synthetic.page(derive(seed, "page"), lines=10, hand=hand, paper=paper)
     with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG")

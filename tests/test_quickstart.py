@@ -31,7 +31,9 @@ def test_quickstart_leaves_a_report_and_a_transcribed_page(tmp_path):
         assert name in text
     made = {path.name for path in (tmp_path / "out" / "transcription").iterdir()}
     assert {"page.txt", "page.json", "page.alto.xml", "page.overlay.png"} <= made
-    assert {"table.md", "table.csv", "table.tex", "curve.png"} <= {p.name for p in (tmp_path / "out" / "table").iterdir()}
+    assert {"table.md", "table.csv", "table.tex", "curve.png"} <= {
+        p.name for p in (tmp_path / "out" / "table").iterdir()
+    }
 
 
 def test_every_row_of_the_quickstart_is_fine_tuned_alike():

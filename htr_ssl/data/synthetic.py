@@ -353,7 +353,7 @@ class SyntheticSamples(Samples):
         self.seed = seed
         self._texts = texts
 
-    def image(self, index: int) -> Array:  # type: ignore[override]
+    def image(self, index: int) -> Array:
         """Pixels of one sample."""
         page = index // ON_A_PAGE
         paper = Paper.draw(seeds.rng(self.seed, "paper", page), self.config.damage)

@@ -67,8 +67,22 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Same shape in and out."""
         y, _ = self.first(x, lengths)
-        y, _ = self.second(y, lengths, add=x)
-        return y  # type: ignore[no-any-return]
+        z: Tensor = self.second(y, lengths, add=x)[0]
+        return z
+
+
+class Stage(nn.ModuleList):
+    """A strided convolution and residual blocks."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], blocks: int) -> None:
+        super().__init__([MaskedConv(inputs, outputs, stride), *(Residual(outputs) for _ in range(blocks))])
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W), (N,) -> the same after the stride."""
+        x, lengths = self[0](x, lengths)
+        for block in self[1:]:
+            x = block(x, lengths)
+        return x, lengths
 
 
 class Backbone(nn.Module):
@@ -83,9 +97,7 @@ class Backbone(nn.Module):
         rows = (height + 1) // 2
         self.stages = nn.ModuleList()
         for i, (stride, count) in enumerate(zip(strides, blocks, strict=True)):
-            stage = nn.ModuleList([MaskedConv(widths[i], widths[i + 1], stride)])
-            stage.extend(Residual(widths[i + 1]) for _ in range(count))
-            self.stages.append(stage)
+            self.stages.append(Stage(widths[i], widths[i + 1], stride, count))
             rows = (rows + 1) // 2
         self.project = nn.Linear(widths[-1] * rows, out)
         self.norm = nn.LayerNorm(out)
@@ -96,9 +108,7 @@ class Backbone(nn.Module):
         x = (1 - images) * valid(widths, images.shape[3])[:, None, None, :].to(images.dtype)
         x, lengths = self.stem(x, widths)
         for stage in self.stages:
-            x, lengths = stage[0](x, lengths)  # type: ignore[index]
-            for block in list(stage)[1:]:  # type: ignore[arg-type]
-                x = block(x, lengths)
+            x, lengths = stage(x, lengths)
         x = x.permute(0, 3, 2, 1).flatten(2)  # (N, T, rows * C)
         x = torch.relu(self.norm(self.project(x)))
         return Frames(x * valid(lengths, x.shape[1])[..., None].to(x.dtype), lengths)
@@ -169,4 +179,5 @@ class Encoder(nn.Module):
         Returns:
             (N, T, D) features and (N,) lengths.
         """
-        return self.context(self.backbone(images, widths))  # type: ignore[no-any-return]
+        frames: Frames = self.context(self.backbone(images, widths))
+        return frames

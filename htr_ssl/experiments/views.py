@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from htr_ssl.config import PretrainConfig
 from htr_ssl.data.batch import Images
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.experiments import pictures
@@ -37,9 +38,9 @@ def reconstructions(run: Path, count: int = 4, seed: int = 0) -> bytes | None:
     return _columns(list(method.eval().reconstruct(*_images(config, count, seed))), ["image", "hidden", "painted"])
 
 
-def _images(config: object, count: int, seed: int) -> tuple[Images, torch.Generator]:
-    data = config.data  # type: ignore[attr-defined]
-    samples = read_samples(data)  # type: ignore[attr-defined]
+def _images(config: PretrainConfig, count: int, seed: int) -> tuple[Images, torch.Generator]:
+    data = config.data
+    samples = read_samples(data)
     rows = rows_of(samples, "validation", labelled=False) or rows_of(samples, "train", labelled=False)
     strips = Strips(samples, rows[:: max(1, len(rows) // count)][:count], data)
     return strips[list(range(len(strips)))].images(), torch.Generator().manual_seed(seed)

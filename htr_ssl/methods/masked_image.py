@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor, nn, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
+from htr_ssl.encoders._contract import EncoderModule
 
 GREY = 0.5
 """What hidden pixels become."""
@@ -39,12 +40,12 @@ class Config(BaseModel):
 class Method(nn.Module):
     """Encoder and a linear decoder from each frame to its pixels."""
 
-    def __init__(self, config: Config, encoder: nn.Module) -> None:
+    def __init__(self, config: Config, encoder: EncoderModule) -> None:
         super().__init__()
         self.config, self.encoder = config, encoder
         self.augment = TextAugment(config.augment)
-        strip = encoder.stride * encoder.height * encoder.in_channels  # type: ignore[operator]
-        self.decoder = nn.Linear(encoder.out_dim, strip)  # type: ignore[arg-type]
+        strip = encoder.stride * encoder.height * encoder.in_channels
+        self.decoder = nn.Linear(encoder.out_dim, strip)
 
     def views(self, images: Images, generator: Generator) -> tuple[Images, ...]:
         """The whole image and the one with hidden columns."""
@@ -63,16 +64,16 @@ class Method(nn.Module):
         whole, masked, hidden = self._hide(images, generator)
         predicted = self.decoder(self.encoder(masked.pixels, masked.widths).features)
         mean, spread = _moments(whole)
-        n, c, h, w = whole.pixels.shape
-        pixels = predicted.unflatten(2, (-1, h, c)).permute(0, 4, 3, 1, 2).flatten(3)[..., :w]  # (N, C, H, W)
+        _, c, h, w = whole.pixels.shape
+        pixels = unflatten(predicted, 2, (-1, h, c)).permute(0, 4, 3, 1, 2).flatten(3)[..., :w]  # (N, C, H, W)
         pixels = (pixels * spread + mean).clamp(0, 1)
         return whole, masked, Images(torch.where(self._columns(hidden, w), pixels, whole.pixels), whole.widths)
 
     def _hide(self, images: Images, generator: Generator) -> tuple[Images, Images, Tensor]:
         """Whole and masked images, and the hidden frames: (N, T) bool, True = hidden."""
         whole = self.augment(images, generator)
-        frames = self.encoder.frames(whole.widths)  # type: ignore[operator]
-        n, count = frames.shape[0], -(-whole.pixels.shape[3] // self.encoder.stride)  # type: ignore[operator]
+        frames = self.encoder.frames(whole.widths)
+        n, count = frames.shape[0], -(-whole.pixels.shape[3] // self.encoder.stride)
         # Starts of spans come with the probability that leaves 1 - ratio of the frames uncovered.
         start = 1 - (1 - self.config.ratio) ** (1 / self.config.span)
         starts = (torch.rand(n, count, generator=generator) < start).float()
@@ -83,13 +84,13 @@ class Method(nn.Module):
 
     def _columns(self, hidden: Tensor, width: int) -> Tensor:
         """(N, T) -> (N, 1, 1, W)."""
-        return hidden.repeat_interleave(self.encoder.stride, 1)[:, None, None, :width]  # type: ignore[arg-type]
+        return hidden.repeat_interleave(self.encoder.stride, 1)[:, None, None, :width]
 
     def _strips(self, pixels: Tensor, count: int) -> Tensor:
         """(N, C, H, W) -> the pixels of each frame, (N, T, S*H*C)."""
-        stride: int = self.encoder.stride  # type: ignore[assignment]
+        stride = self.encoder.stride
         pixels = F.pad(pixels, (0, count * stride - pixels.shape[3]))
-        return pixels.unflatten(3, (count, stride)).permute(0, 3, 4, 2, 1).flatten(2)
+        return unflatten(pixels, 3, (count, stride)).permute(0, 3, 4, 2, 1).flatten(2)
 
 
 def _moments(images: Images) -> tuple[Tensor, Tensor]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor, nn, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
+from htr_ssl.encoders._contract import EncoderModule
 
 CLASSES = 4
 """Bit 0: columns in reverse; bit 1: rows in reverse."""
@@ -38,14 +39,13 @@ class Config(BaseModel):
 class Method(nn.Module):
     """Encoder and a linear classifier of windows."""
 
-    def __init__(self, config: Config, encoder: nn.Module) -> None:
+    def __init__(self, config: Config, encoder: EncoderModule) -> None:
         super().__init__()
         self.encoder = encoder
         self.augment = TextAugment(config.augment)
-        stride: int = encoder.stride  # type: ignore[assignment]
-        self.frames = max(1, round(config.window * encoder.height / stride))  # type: ignore[operator]
-        self.width = self.frames * stride  # [px]
-        self.classifier = nn.Linear(encoder.out_dim, CLASSES)  # type: ignore[arg-type]
+        self.frames = max(1, round(config.window * encoder.height / encoder.stride))
+        self.width = self.frames * encoder.stride  # [px]
+        self.classifier = nn.Linear(encoder.out_dim, CLASSES)
 
     def views(self, images: Images, generator: Generator) -> tuple[Images, ...]:
         """The image with some windows turned or mirrored."""
@@ -56,7 +56,7 @@ class Method(nn.Module):
         view, classes, whole = self._turn(images, generator)
         features = self.encoder(view.pixels, view.widths).features
         features = F.pad(features, (0, 0, 0, classes.shape[1] * self.frames - features.shape[1]))
-        logits = self.classifier(features.unflatten(1, (-1, self.frames)).mean(2))[whole]  # (valid windows, 4)
+        logits = self.classifier(unflatten(features, 1, (-1, self.frames)).mean(2))[whole]  # (valid windows, 4)
         loss = F.cross_entropy(logits, classes[whole], reduction="sum") / whole.sum().clamp(min=1)
         hits = (logits.argmax(1) == classes[whole]).sum() / whole.sum().clamp(min=1)
         return {"loss": loss, "accuracy": hits}
@@ -66,7 +66,7 @@ class Method(nn.Module):
         images = self.augment(images, generator)
         n, _, _, width = images.pixels.shape
         pixels = F.pad(images.pixels, (0, -width % self.width), value=1.0)
-        windows = pixels.unflatten(3, (-1, self.width))  # (N, C, H, K, width)
+        windows = unflatten(pixels, 3, (-1, self.width))  # (N, C, H, K, width)
         count = windows.shape[3]
         whole = (torch.arange(count, device=images.widths.device) + 1) * self.width <= images.widths[:, None]
         classes = torch.randint(CLASSES, (n, count), generator=generator).to(whole.device) * whole

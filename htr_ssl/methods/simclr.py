@@ -16,12 +16,13 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor, nn, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
+from htr_ssl.encoders._contract import EncoderModule
 
 
 class Config(BaseModel):
@@ -50,12 +51,12 @@ class Config(BaseModel):
 class Method(nn.Module):
     """Encoder and projector."""
 
-    def __init__(self, config: Config, encoder: nn.Module) -> None:
+    def __init__(self, config: Config, encoder: EncoderModule) -> None:
         super().__init__()
         self.config, self.encoder = config, encoder
         self.augment = TextAugment(config.augment, shift_x=config.shift)
         self.projector = nn.Sequential(
-            nn.Linear(encoder.out_dim, config.hidden),  # type: ignore[arg-type]
+            nn.Linear(encoder.out_dim, config.hidden),
             nn.ReLU(),
             nn.Linear(config.hidden, config.projection),
         )
@@ -92,9 +93,9 @@ def pooled(z: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """
     short = -z.shape[1] % size
     z, mask = F.pad(z, (0, 0, 0, short)), F.pad(mask, (0, short))
-    weight = mask.unflatten(1, (-1, size)).float()  # (N, T', size)
+    weight = unflatten(mask, 1, (-1, size)).float()  # (N, T', size)
     valid = weight.sum(2)
-    means = (z.unflatten(1, (-1, size)) * weight[..., None]).sum(2) / valid.clamp(min=1)[..., None]
+    means = (unflatten(z, 1, (-1, size)) * weight[..., None]).sum(2) / valid.clamp(min=1)[..., None]
     keep = valid * 2 >= size
     keep[:, 0] = True
     return means, keep

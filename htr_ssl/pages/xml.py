@@ -5,28 +5,23 @@ The files are taken as untrusted: no DTD, no entity, no network, a bounded size,
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path, PureWindowsPath
-from typing import Literal
+from typing import Any, Literal, cast
 
-import numpy as np
 from lxml import etree
 
-from htr_ssl.data.readers._common import clean_text, is_image, natural
+from htr_ssl.data.readers._common import is_image, natural
 from htr_ssl.errors import UserError
-from htr_ssl.pages.document import Line, Page
+from htr_ssl.pages.document import Page
+from htr_ssl.pages.xml_lines import lines_of, local_name, number
 
 MAX_BYTES = 64 << 20
 """Largest XML file read [bytes]."""
-MAX_COORDINATE = 1e6
-"""Largest absolute coordinate believed [px]."""
 FOLDERS = ("page", "alto")
 """Folders whose images lie one level up, as Transkribus exports them."""
 
-_SAFE = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+_SAFE: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
 _HEAD_BYTES = 1 << 16
 
 
@@ -46,7 +41,7 @@ def read_xml(path: Path) -> Page:
     root = _parse(path)
     kind = _kind(root.tag)
     if kind is None:
-        raise UserError(f"{path}: the root element is {_local(root)!r}; expected PAGE (PcGts) or ALTO (alto)")
+        raise UserError(f"{path}: the root element is {local_name(root)!r}; expected PAGE (PcGts) or ALTO (alto)")
     pages = list(root.iter("{*}Page"))
     if len(pages) != 1:
         raise UserError(f"{path}: it describes {len(pages)} pages; expected one page a file, split it")
@@ -60,8 +55,8 @@ def read_xml(path: Path) -> Page:
         name = root.findtext("{*}Description/{*}sourceImageInformation/{*}fileName")
         size = (page.get("WIDTH"), page.get("HEIGHT"))
     try:
-        width, height = (round(_number(value or "0")) for value in size)
-        lines = _lines(page, height)
+        width, height = (round(number(value or "0")) for value in size)
+        lines = lines_of(page, height)
     except ValueError as error:
         raise UserError(f"{path}: the file is damaged ({error}); export it again") from error
     return Page(_image(path, name), width, height, lines)
@@ -85,8 +80,8 @@ def root_kind(path: Path) -> Literal["page", "alto", "other", "damaged"]:
             parser.feed(head[start : start + 512])
         except etree.XMLSyntaxError:
             start = len(head)
-        for _, element in parser.read_events():
-            return _kind(element.tag) or "other"
+        for event in parser.read_events():
+            return _kind(cast(etree._Element, event[1]).tag) or "other"
         if start == len(head):
             break
     return "damaged"
@@ -104,7 +99,7 @@ def _parse(path: Path) -> etree._Element:
         root = etree.fromstring(data, etree.XMLParser(remove_comments=True, remove_pis=True, **_SAFE))
     except etree.XMLSyntaxError as error:
         raise UserError(f"{path}: this is not whole XML ({error.msg}); export or copy it again") from error
-    if root.getroottree().docinfo.doctype or root.getroottree().docinfo.internalDTD is not None:
+    if root.getroottree().docinfo.internalDTD is not None:
         raise UserError(f"{path}: it declares a document type, which PAGE and ALTO never do; remove the DOCTYPE")
     return root
 
@@ -114,10 +109,6 @@ def _kind(tag: str) -> Literal["page", "alto"] | None:
     if name.localname == "PcGts" and "/PAGE/gts/pagecontent/" in (name.namespace or ""):
         return "page"
     return "alto" if name.localname == "alto" else None
-
-
-def _local(element: etree._Element) -> str:
-    return etree.QName(element).localname
 
 
 def _image(path: Path, name: str | None) -> Path:
@@ -146,134 +137,3 @@ def _escape(stem: str) -> str:
 
 def _by_name(path: Path) -> tuple[tuple[int, str], ...]:
     return natural(path.name)
-
-
-def _lines(page: etree._Element, height: int) -> list[Line]:
-    """Lines in reading order, with ids that are unique and outlines that enclose something."""
-    ranks = {reference: rank for rank, reference in enumerate(_references(page.getroottree().getroot()))}
-    found = []
-    used: set[str] = set()
-    for number, element in enumerate(page.iter("{*}TextLine")):
-        block = element.getparent()
-        region = _id(block) if block is not None and _has_place(block) else None
-        line = Line(_id(element) or "", _outline(element), _baseline(element), region, *_text(element))
-        at_end = next(element.iterancestors("{*}BottomMargin"), None) is not None
-        rank = ranks.get(line.id, ranks.get(region or "", len(ranks)))
-        if not line.id or line.id in used:
-            line = replace(line, id=next(name for name in _numbered("line", number + 1) if name not in used))
-        used.add(line.id)
-        found.append(((at_end, rank, _custom_rank(element)), line))
-    lines = [line for _, line in sorted(found, key=lambda pair: pair[0])]
-    heights = [float(np.ptp(line.polygon[:, 1])) for line in lines if len(line.polygon)]
-    band = float(np.median(heights)) if heights else height / 40
-    for line in lines:
-        if not len(line.polygon):
-            if line.baseline is None:
-                raise ValueError(f"line {line.id} has no position")
-            line.polygon = np.concatenate([line.baseline - [0, 0.75 * band], line.baseline[::-1] + [0, 0.25 * band]])
-    return lines
-
-
-def _id(element: etree._Element) -> str | None:
-    return element.get("id") or element.get("ID")
-
-
-def _numbered(stem: str, first: int) -> Iterator[str]:
-    while True:
-        yield f"{stem}_{first}"
-        first += 1
-
-
-def _has_place(block: etree._Element) -> bool:
-    """Whether a block is more than a container: ALTO blocks without a position hold the lines that have no region."""
-    return _local(block) != "TextBlock" or block.get("HPOS") is not None or block.find("{*}Shape") is not None
-
-
-def _references(root: etree._Element) -> Iterator[str]:
-    """Ids in the stated reading order: PAGE 2013 ff. and ALTO 4.3 ff.; groups may be nested."""
-    for element in root.iter("{*}ReadingOrder"):
-        yield from _group(element)
-
-
-def _group(element: etree._Element) -> Iterator[str]:
-    reference = element.get("regionRef") or element.get("REF")
-    if reference:
-        yield reference
-    for child in sorted(element, key=lambda child: _number(child.get("index") or "0")):
-        yield from _group(child)
-
-
-def _custom_rank(element: etree._Element) -> int:
-    """Place of a line within its region as Transkribus writes it, else 0."""
-    match = re.search(r"readingOrder\s*\{\s*index\s*:\s*(\d{1,9})", element.get("custom") or "")
-    return int(match[1]) if match else 0
-
-
-def _outline(element: etree._Element) -> np.ndarray:
-    """Polygon of a line, else the box of the line or of its words; without points if there is none."""
-    shape = element.find("{*}Coords")
-    shape = element.find("{*}Shape/{*}Polygon") if shape is None else shape
-    if shape is not None:
-        points = _points(shape.get("points") or shape.get("POINTS") or "")
-        if len(points) >= 3:
-            return points
-    boxes = [box for box in (element, *element.iterchildren("{*}String")) if box.get("HPOS") and box.get("WIDTH")]
-    if not boxes:
-        return np.empty((0, 2))
-    values = np.array([[_number(box.get(key) or "0") for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")] for box in boxes])
-    if values[0, 2:].all() and boxes[0] is element:
-        values = values[:1]
-    (left, top), (right, bottom) = values[:, :2].min(0), (values[:, :2] + values[:, 2:]).max(0)
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-
-
-def _baseline(element: etree._Element) -> np.ndarray | None:
-    """Baseline of a line; ALTO 2 and 3 state only its height."""
-    baseline = element.find("{*}Baseline")
-    text = element.get("BASELINE") if baseline is None else baseline.get("points")
-    if not text or not text.strip():
-        return None
-    if re.fullmatch(r"[^\s,]+", text.strip()):
-        left, width = (_number(element.get(key) or "0") for key in ("HPOS", "WIDTH"))
-        return np.array([[left, _number(text)], [left + width, _number(text)]]) if width else None
-    points = _points(text)
-    return points if len(points) >= 2 else None
-
-
-def _points(text: str) -> np.ndarray:
-    """Points (K, 2) of "x,y x,y" or "x y x y"."""
-    values = [_number(value) for value in re.split(r"[\s,]+", text.strip()) if value]
-    if len(values) % 2:
-        raise ValueError(f"odd number of coordinates in {text[:40]!r}")
-    return np.array(values).reshape(-1, 2)
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value) or abs(value) > MAX_COORDINATE:
-        raise ValueError(f"{text[:40]} is no position on a page")
-    return value
-
-
-def _text(element: etree._Element) -> tuple[str | None, float | None]:
-    """Transcription of a line and its confidence."""
-    strings = [child for child in element if _local(child) in ("String", "SP", "HYP")]
-    if strings:
-        gap = "" if any(_local(child) == "SP" for child in strings) else " "
-        parts = []
-        for child in strings:
-            glue = "" if _local(child) == "HYP" or not parts else gap
-            parts.append(glue + (" " if _local(child) == "SP" else child.get("CONTENT") or ""))
-        scores = [_number(child.get("WC") or "") for child in strings if child.get("WC")]
-        return clean_text("".join(parts)), _share(float(np.mean(scores))) if scores else None
-    equivalents = sorted(element.findall("{*}TextEquiv"), key=lambda item: _number(item.get("index") or "0"))
-    if equivalents:
-        confidence = equivalents[0].get("conf")
-        text = equivalents[0].findtext("{*}Unicode")
-        return clean_text(text), _share(_number(confidence)) if confidence else None
-    words = [_text(word)[0] or "" for word in element.findall("{*}Word")]
-    return clean_text(" ".join(words)), None
-
-
-def _share(value: float) -> float:
-    return min(max(value, 0.0), 1.0)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from htr_ssl import ctc
 from htr_ssl.data.batch import Batch, Images
+from htr_ssl.encoders._contract import EncoderModule
 
 SHORTCUT = 1.0
 """Weight of the shortcut's loss."""
@@ -23,11 +24,11 @@ SHORTCUT = 1.0
 class Recognizer(nn.Module):
     """Images to CTC logits."""
 
-    def __init__(self, encoder: nn.Module, classes: int) -> None:
+    def __init__(self, encoder: EncoderModule, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(encoder.out_dim, classes)  # type: ignore[arg-type]
-        self.shortcut = nn.Linear(encoder.backbone_dim, classes)  # type: ignore[arg-type]
+        self.head = nn.Linear(encoder.out_dim, classes)
+        self.shortcut = nn.Linear(encoder.backbone_dim, classes)
 
     def forward(self, images: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) in [0, 1], (N,) -> logits (T, N, K), lengths (N,)."""
@@ -43,8 +44,8 @@ class Recognizer(nn.Module):
             freeze_encoder: let only the heads learn.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not freeze_encoder):
-            short = self.encoder.backbone(images.pixels, images.widths)  # type: ignore[operator, union-attr]
-            frames = self.encoder.context(short)  # type: ignore[operator, union-attr]
+            short = self.encoder.backbone(images.pixels, images.widths)
+            frames = self.encoder.context(short)
         targets = _padded(batch.targets, batch.target_lengths)
         loss, infeasible = ctc.loss(
             self.head(frames.features).transpose(0, 1), frames.lengths, targets, batch.target_lengths
@@ -67,4 +68,4 @@ def move_head(head: nn.Linear, old: dict[str, Tensor], name: str, mapping: list[
 
 def _padded(targets: Tensor, lengths: Tensor) -> Tensor:
     """Joined labels -> (N, L), zeros behind each label."""
-    return nn.utils.rnn.pad_sequence(list(targets.split(lengths.tolist())), batch_first=True)
+    return nn.utils.rnn.pad_sequence(list(torch.split(targets, lengths.tolist())), batch_first=True)

@@ -29,7 +29,7 @@ class Reader:
     """
 
     def __init__(self, recognizer: Recognizer, header: dict[str, Any], device: torch.device) -> None:
-        self.recognizer = recognizer.eval().to(device, memory_format=torch.channels_last)
+        self.recognizer = recognizer.eval().to(device).to(memory_format=torch.channels_last)
         self.header = header
         self.charset = Charset.from_header(header["charset"])
         self.device = device

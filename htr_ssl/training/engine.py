@@ -71,7 +71,7 @@ def precision(name: str, device: torch.device) -> Precision:
 
 
 def summary(checks: Checkpoints, train: Strips, device: torch.device) -> dict[str, Any]:
-    """What a run cost and reached: seconds and images/s of the updates (validation not counted), loader's share, CER."""
+    """What a run cost and reached: seconds and images/s of the updates without validation, loader's share, CER."""
     seconds = sum(row["seconds"] for row in checks.rows)
     images = sum(row["seconds"] * row["images_per_second"] for row in checks.rows)
     waited = sum(row["seconds"] * row["loader_share"] for row in checks.rows)
@@ -127,7 +127,7 @@ def fit(
     checks = None
     if validation is not None:
         batches = sorted_batches(validation.widths, config.batch_size)
-        checks = DataLoader(validation, sampler=batches, batch_size=None)  # type: ignore[arg-type]
+        checks = DataLoader(validation, sampler=batches, batch_size=None)
     with _quiet():
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else device.type,
@@ -145,7 +145,7 @@ def fit(
             num_sanity_val_steps=0,
             log_every_n_steps=config.check_every,
         )
-        system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        system.to(memory_format=torch.channels_last)
         with _interruptible():
             trainer.fit(system, loader, checks, ckpt_path=checkpoints.last if state else None, weights_only=True)
     return checkpoints
@@ -172,7 +172,7 @@ def _load_state(checkpoints: Checkpoints) -> dict[str, Any] | None:
         checkpoints.load_state_dict(state["callbacks"][checkpoints.state_key])
     except Exception as error:
         raise UserError(
-            f"{checkpoints.last}: the checkpoint is damaged ({type(error).__name__}); remove it to train again from the start"
+            f"{checkpoints.last}: the checkpoint is damaged ({type(error).__name__}); remove it to train from the start"
         ) from error
     return state
 
@@ -205,7 +205,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM leave as KeyboardInterrupt; the engine would end the process on the one, raise on the other."""
+    """Ctrl-C and SIGTERM leave as KeyboardInterrupt; the engine ends the process on the one and raises on the other."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:

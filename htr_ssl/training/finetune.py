@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from htr_ssl import ctc, model_file
 from htr_ssl.charset import NORMALISATION, Charset, listing, merge
 from htr_ssl.config import FinetuneConfig
@@ -13,7 +15,7 @@ from htr_ssl.data import subsets
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
 from htr_ssl.errors import UserError
-from htr_ssl.files import write_json
+from htr_ssl.files import write_json, write_text
 from htr_ssl.recognizers.ctc import Recognizer, move_head
 from htr_ssl.training import engine
 from htr_ssl.training.module import Labelled, System
@@ -112,8 +114,6 @@ def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, ou
     Raises:
         UserError: nothing can be learnt.
     """
-    import torch
-
     frames = encoder.frames(torch.tensor(train.widths)).tolist()
     wrong = ctc.infeasible(train.labels, frames)
     if wrong:
@@ -122,11 +122,11 @@ def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, ou
             f"{ids[i]}: needs {ctc.frames_needed(train.labels[i])} frames, its image gives {frames[i]}: {texts[i]!r}"
             for i in wrong
         ]
-        engine.write_text(out / "unlearnable.txt", "\n".join(lines) + "\n")
+        write_text(out / "unlearnable.txt", "\n".join(lines) + "\n")
         if len(wrong) == len(train):
             raise UserError(f"every label is too long for its image, e.g. {lines[0]}; use a larger data.height")
         warnings.warn(
-            f"{len(wrong)} label(s) too long for their image are left out, e.g. {lines[0]} (all in {out / 'unlearnable.txt'})",
+            f"{len(wrong)} label(s) too long for their image are left out ({out / 'unlearnable.txt'}), e.g. {lines[0]}",
             stacklevel=3,
         )
         train.keep(sorted(set(range(len(train))) - set(wrong)))

@@ -46,7 +46,11 @@ def test_every_strength_changes_something(name):
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 1000), channels=st.sampled_from([1, 3]), strong=st.booleans())
 def test_result_is_an_image_again(seed, channels, strong):
-    config = AugmentConfig(slant=1, stretch=0.5, scale=0.4, rotate=15, elastic=0.3, noise=0.5, mask=0.9) if strong else AugmentConfig()
+    config = (
+        AugmentConfig(slant=1, stretch=0.5, scale=0.4, rotate=15, elastic=0.3, noise=0.5, mask=0.9)
+        if strong
+        else AugmentConfig()
+    )
     before = images(seed, channels=channels)
     first, second = (TextAugment(config, shift_x=0.1)(before, generator(seed)) for _ in range(2))
     assert torch.equal(first.pixels, second.pixels)

@@ -157,7 +157,9 @@ def test_labels_that_cannot_be_learnt_are_named(tmp_path):
         finetune.run(finetuning(data=data, train=TRAIN | {"steps": 1}), tmp_path / "run", progress=False)
     assert "train/0.png: needs 93 frames, its image gives 40" in (tmp_path / "run" / "unlearnable.txt").read_text()
     for i in range(8):
-        (tmp_path / "lines" / "train" / f"{i}.gt.txt").write_text("also too long for an image that is as narrow as this one is")
+        (tmp_path / "lines" / "train" / f"{i}.gt.txt").write_text(
+            "also too long for an image that is as narrow as this one is"
+        )
     with pytest.raises(UserError, match=r"every label is too long.*data\.height"):
         finetune.run(finetuning(data=data), tmp_path / "none", progress=False)
 

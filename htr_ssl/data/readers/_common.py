@@ -10,10 +10,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
+import numpy as np
+
 from htr_ssl.data.sample import Level, Sample
 from htr_ssl.errors import UserError
 
-IMAGE_SUFFIXES = frozenset([".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"])
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
 COLUMNS = ("id", "text", "writer", "page", "split")
 
 _SPLITS = {
@@ -36,8 +56,8 @@ class Samples(Sequence[Sample]):
         self.level = level
 
     @abstractmethod
-    def image(self, index: int) -> bytes | Path:
-        """Encoded bytes or path of one image."""
+    def image(self, index: int) -> bytes | Path | np.ndarray:
+        """Encoded bytes, path or decoded array of one image."""
 
     def column(self, name: str) -> list[str | None]:
         """One of `COLUMNS` as a list, without touching any image."""
@@ -56,8 +76,8 @@ class Samples(Sequence[Sample]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
-        known = {name: values[index] for name, values in self._columns.items()}
-        return Sample(self._ids[index], self.image(index), level=self.level, **known)
+        text, writer, page, split = (self._columns[name][index] for name in ("text", "writer", "page", "split"))
+        return Sample(self._ids[index], self.image(index), text, self.level, split, writer, page)
 
 
 class FileSamples(Samples):

@@ -29,7 +29,7 @@ def read(root: Path, level: Level) -> FileSamples:
     images = list(filter(is_image, found))
     texts = {path for path in found if path.name.endswith(SUFFIX)}
     partners = [_partner(image, texts) for image in images]
-    lonely = texts.difference(partners)  # type: ignore[arg-type]
+    lonely = texts.difference(partners)
     if lonely:
         warnings.warn(
             f"{min(lonely)}: no image has this name; {len(lonely)} such {SUFFIX} file(s) are left out", stacklevel=2

@@ -1,4 +1,4 @@
-"""Parquet in the layout of Hugging Face: columns image{bytes, path}, text, writer, page, split; only image is needed."""
+"""Parquet in the layout of Hugging Face: image{bytes, path}, text, writer, page, split; only image is needed."""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def write(page: Page, path: Path) -> None:
     """Writes the page; coordinates are rounded to pixels and characters that XML forbids are left out."""
-    root = etree.Element(f"{{{NAMESPACE}}}alto", nsmap={None: NAMESPACE, "xsi": _INSTANCE}, SCHEMAVERSION="4.2")
+    spaces: dict[str | None, str] = {None: NAMESPACE, "xsi": _INSTANCE}
+    root = etree.Element(f"{{{NAMESPACE}}}alto", {"SCHEMAVERSION": "4.2"}, nsmap=spaces)  # type: ignore[arg-type]
     root.set(f"{{{_INSTANCE}}}schemaLocation", f"{NAMESPACE} {_SCHEMA}")
     _description(root, page)
     size = {"WIDTH": str(page.width), "HEIGHT": str(page.height)}

@@ -29,8 +29,8 @@ def write(page: Page, path: Path) -> None:
     }
     rows = ",".join(f"\n    {_dump(_line(line))}" for line in page.lines)
     items = "".join(f"  {_dump(key)}: {_dump(value)},\n" for key, value in head.items())
-    text = f'{{\n{items}  "lines": [{rows}{"\n  " if rows else ""}]\n}}\n'
-    write_bytes(path, text.encode("utf-8", "replace"))
+    end = "\n  " if rows else ""
+    write_bytes(path, f'{{\n{items}  "lines": [{rows}{end}]\n}}\n'.encode("utf-8", "replace"))
 
 
 def _line(line: Line) -> dict[str, Any]:

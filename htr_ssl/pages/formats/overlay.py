@@ -38,7 +38,7 @@ def write(page: Page, path: Path) -> None:
     sheet = Image.new("RGB", size, _PAPER)
     polygons = [np.asarray(line.polygon) * factors for line in page.lines]
     _mark(picture, page.lines, polygons, factors)
-    _typeset(sheet, page.lines, polygons)
+    _typeset(sheet, page.lines, polygons, factors)
     both = Image.new("RGB", (size[0], 2 * size[1]) if wide else (2 * size[0], size[1]))
     both.paste(picture, (0, 0))
     both.paste(sheet, (0, size[1]) if wide else (size[0], 0))
@@ -55,8 +55,8 @@ def _mark(picture: Image.Image, lines: list[Line], polygons: list[np.ndarray], f
         draw.polygon(_flat(polygon), fill=(*colour, 36), outline=(*colour, 150))
         if line.baseline is not None:
             draw.line(_flat(np.asarray(line.baseline) * factors), fill=(*colour, 220), width=2)
-    for number, (line, polygon) in enumerate(zip(lines, polygons, strict=True), 1):
-        x, y = _start(line, polygon, factors)
+    for number, polygon in enumerate(polygons, 1):
+        x, y = _start(polygon)
         box = draw.textbbox((x - 4, y), str(number), font=font, anchor="rm")
         shift = max(0.0, 3 - box[0])
         box = (box[0] + shift - 3, box[1] - 2, box[2] + shift + 3, box[3] + 2)
@@ -64,14 +64,17 @@ def _mark(picture: Image.Image, lines: list[Line], polygons: list[np.ndarray], f
         draw.text((x - 4 + shift, y), str(number), font=font, anchor="rm", fill=(255, 255, 255))
 
 
-def _typeset(sheet: Image.Image, lines: list[Line], polygons: list[np.ndarray]) -> None:
+def _typeset(sheet: Image.Image, lines: list[Line], polygons: list[np.ndarray], factors: np.ndarray) -> None:
     """Writes each line's number and text where the line stands on the page, small enough to fit."""
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((0, 0, sheet.width - 1, sheet.height - 1), outline=(220, 218, 210))
     usual = max(9.0, min(30.0, _line_height(polygons) * 0.5))
     margin = draw.textlength(f"{len(lines)} ", font=_font(usual * 0.7)) + 6
     for number, (line, polygon) in enumerate(zip(lines, polygons, strict=True), 1):
-        x, y = max(margin, float(polygon[:, 0].min())), float(polygon[:, 1].mean())
+        left, y = _start(polygon)
+        if line.baseline is not None:
+            y = float(line.baseline[0, 1] * factors[1]) - 0.35 * usual  # the middle of small letters
+        x = max(margin, left)
         text = " ".join((line.text or "").split())
         room, width = sheet.width - x - 6, draw.textlength(text, font=_font(usual))
         size = usual if width <= room else max(7.0, usual * max(room, 1) / width)
@@ -82,10 +85,10 @@ def _typeset(sheet: Image.Image, lines: list[Line], polygons: list[np.ndarray]) 
         draw.text((x, y), text, font=_font(size), anchor="lm", fill=ink)
 
 
-def _start(line: Line, polygon: np.ndarray, factors: np.ndarray) -> tuple[float, float]:
-    """Where a line begins: half its height above the baseline's left end, else the middle of its left edge."""
+def _start(polygon: np.ndarray) -> tuple[float, float]:
+    """Middle of an outline's left edge."""
     left = float(polygon[:, 0].min())
-    near = polygon[polygon[:, 0] <= left + 0.05 * max(1.0, float(np.ptp(polygon[:, 0])))]
+    near = polygon[polygon[:, 0] <= left + 0.05 * float(np.ptp(polygon[:, 0]))]
     return left, float((near[:, 1].min() + near[:, 1].max()) / 2)
 
 
