@@ -80,7 +80,7 @@ class Stage(nn.ModuleList):
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W), (N,) -> the same after the stride."""
         x, lengths = self[0](x, lengths)
-        for block in self[1:]:
+        for block in list(self)[1:]:
             x = block(x, lengths)
         return x, lengths
 
