@@ -145,6 +145,7 @@ def transcribe(
     format: Annotated[str, typer.Option(help="What to write; see `htr-ssl formats`.")] = "txt",
     segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "projection",
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Read whole pages: find the lines, read them, write one file per page and format.
 
@@ -152,13 +153,15 @@ def transcribe(
 
     Example: `htr-ssl transcribe runs/finetune/model.safetensors scans --out text --format txt,alto,overlay`
     """
+    from htr_ssl.cli_show import pages_bar
     from htr_ssl.recognizers.reader import Reader
 
     reader = Reader.load(model, device)
     from htr_ssl.pages.transcribe import transcribe as read_pages
 
     formats = [name.strip() for name in format.split(",") if name.strip()]
-    outcome = read_pages(reader.read, inputs, out, formats, segmenter=segmenter)
+    with pages_bar(quiet) as progress:
+        outcome = read_pages(reader.read, inputs, out, formats, segmenter, progress)
     note(f"{out}: {len(outcome.done)} page(s) transcribed, {len(outcome.skipped)} skipped (done before)")
     failed: Any = outcome.failed
     _fail([f"{path}: {text}" for path, text in failed], len(outcome.done) + len(outcome.skipped) + len(failed))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,6 +76,24 @@ def note(text: str, style: str | None = None) -> None:
 def pairs(title: str, rows: Iterable[tuple[str, str]]) -> None:
     """Prints names and what they are."""
     _table((title, ""), list(rows))
+
+
+@contextmanager
+def pages_bar(quiet: bool) -> Iterator[Callable[[int, int, Path], None] | None]:
+    """Progress of pages with the time left; plain lines where there is no terminal, None if quiet."""
+    from rich import progress
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet:
+        yield None
+    elif not console.is_terminal:
+        yield lambda done, total, path: note(f"{done}/{total} {path}")
+    else:
+        columns = (progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn())
+        with progress.Progress(progress.TextColumn("{task.description}"), *columns, console=console) as bar:
+            task = bar.add_task("pages", total=None)
+            yield lambda done, total, path: bar.update(task, completed=done, total=total, description=path.name)
 
 
 def scores(result: dict[str, Any]) -> None:

@@ -6,20 +6,28 @@ import warnings
 from htr_ssl import quickstart
 
 
-def test_quickstart_leaves_a_report_and_a_transcribed_page(tmp_path):
-    whole = quickstart.config(0)
-    short = {"steps": 2, "batch_size": 4, "check_every": 2, "threads": 1}
-    small = whole.model_copy(
+SHORT = {"steps": 2, "batch_size": 4, "check_every": 2, "threads": 1}
+
+
+def small(texts, seed):
+    """The quickstart's table with less of everything."""
+    whole = quickstart.config(texts, seed)
+    stages = {
+        row: [stage.model_copy(update={"train": stage.train.model_copy(update=SHORT)}) for stage in stages]
+        for row, stages in whole.rows.items()
+    }
+    synthetic = whole.data.synthetic | {"samples": 200}
+    return whole.model_copy(
         update={
-            "data": whole.data.model_copy(update={"synthetic": whole.data.synthetic | {"samples": 200}}),
-            "rows": {
-                row: [stage.model_copy(update={"train": stage.train.model_copy(update=short)}) for stage in stages]
-                for row, stages in whole.rows.items()
-            },
+            "data": whole.data.model_copy(update={"synthetic": synthetic}),
+            "rows": stages,
             "fractions": [0.5, 1.0],
-            "train": whole.train.model_copy(update=short),
+            "train": whole.train.model_copy(update=SHORT),
         }
     )
+
+
+def test_quickstart_leaves_a_report_and_a_transcribed_page(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         report = quickstart.run(tmp_path / "out", 0, small)
@@ -36,8 +44,8 @@ def test_quickstart_leaves_a_report_and_a_transcribed_page(tmp_path):
     }
 
 
-def test_every_row_of_the_quickstart_is_fine_tuned_alike():
-    table = quickstart.config(0)
+def test_every_row_of_the_quickstart_is_fine_tuned_alike(tmp_path):
+    table = quickstart.config(tmp_path / "texts.txt", 0)
     assert table.fractions == [0.05, 0.1, 1.0]
     assert table.rows["supervised"] == []
     assert all(stage.synthetic is None for stages in table.rows.values() for stage in stages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -73,8 +74,11 @@ def output_paths(jobs: Sequence[Job], out: Path, extensions: Sequence[str]) -> l
     """Paths of each page's outputs; names that clash on any file system keep the suffix, then the folder's name.
 
     Raises:
-        UserError: outputs would lie among the pages, where they might overwrite something.
+        UserError: `out` is no folder, or outputs would lie among the pages, where they might overwrite something.
     """
+    place = next((path for path in (out, *out.parents) if path.exists()), out)
+    if place.exists() and not place.is_dir():
+        raise UserError(f"{place}: this is a file, but the transcriptions need a folder; give another name for it")
     levels = [0] * len(jobs)
     for level in (1, 2):
         names = [_fold(job.name(own)) for job, own in zip(jobs, levels, strict=True)]
@@ -123,4 +127,5 @@ def _xml_of(image: Path) -> Path | None:
 
 
 def _fold(name: Path) -> str:
-    return str(name).casefold()
+    """The same for names that some file system takes for one: case and the two forms of accents do not count."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(name)).casefold())

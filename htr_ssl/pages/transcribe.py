@@ -48,7 +48,7 @@ def transcribe(
     image's PAGE or ALTO file of the same stem (beside it, or in a folder `page` or `alto` beside it) or one that names
     it, else from the segmenter. Outputs mirror the path below the given folder: `sub/a.jpg` becomes `sub/a.txt`, or
     `sub/a.jpg.txt` if another page would have the same name. A page whose outputs are all newer than its image and
-    XML is skipped, so that the same command goes on where it was interrupted.
+    XML is skipped, so that the same command goes on where it was interrupted; another model needs another `out`.
 
     Args:
         read_lines: line images (uint8, gray or RGB, any size) to (text, confidence).
@@ -60,7 +60,7 @@ def transcribe(
 
     Raises:
         UserError: before any work: an unknown format or segmenter, a missing input, no page at all, or `out` is a
-            folder that holds pages.
+            file or a folder that holds pages.
     """
     if not formats:
         known = ", ".join(plugins.names("htr_ssl.pages.formats"))

@@ -116,11 +116,11 @@ def _image(path: Path, name: str | None) -> Path:
     folder = path.parent
     named = PureWindowsPath((name or "").strip())  # knows both kinds of slashes
     inside = bool(named.parts) and not named.anchor and ".." not in named.parts
-    if inside and (folder / named.as_posix()).is_file():
+    if inside and _is_file(folder / named.as_posix()):
         return folder / named.as_posix()
     stems = {path.stem, path.name.split(".", 1)[0]}
     for place in (folder, folder.parent) if folder.name.lower() in FOLDERS else (folder,):
-        if named.name and (place / named.name).is_file():
+        if named.name and _is_file(place / named.name):
             return place / named.name
         same = [image for stem in stems for image in place.glob(f"{_escape(stem)}.*")]
         images = sorted((image for image in same if is_image(image) and image.stem in stems), key=_by_name)
@@ -129,6 +129,13 @@ def _image(path: Path, name: str | None) -> Path:
     if named.parts and not inside:
         raise UserError(f"{path}: its image {name!r} is not in the file's own folder; put the image beside the file")
     return folder / (named.as_posix() if inside else f"{path.stem}.jpg")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no name a file can have
+        return False
 
 
 def _escape(stem: str) -> str:

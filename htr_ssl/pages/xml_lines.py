@@ -26,16 +26,18 @@ def lines_of(page: etree._Element, height: int) -> list[Line]:
     ranks = {reference: rank for rank, reference in enumerate(_references(page.getroottree().getroot()))}
     found = []
     used: set[str] = set()
+    places: dict[etree._Element | None, int] = {}  # of blocks, in the order of the file
     for position, element in enumerate(page.iter("{*}TextLine")):
         block = element.getparent()
         region = _id(block) if block is not None and _has_place(block) else None
         line = Line(_id(element) or "", _outline(element), _baseline(element), region, *_text(element))
         at_end = next(element.iterancestors("{*}BottomMargin"), None) is not None
+        place = 0 if block is None else _custom_rank(block), places.setdefault(block, len(places))
         rank = ranks.get(line.id, ranks.get(region or "", len(ranks)))
         if not line.id or line.id in used:
             line = replace(line, id=next(name for name in _numbered("line", position + 1) if name not in used))
         used.add(line.id)
-        found.append(((at_end, rank, _custom_rank(element)), line))
+        found.append(((at_end, rank, place, _custom_rank(element)), line))
     lines = [line for _, line in sorted(found, key=lambda pair: pair[0])]
     heights = [float(np.ptp(line.polygon[:, 1])) for line in lines if len(line.polygon)]
     band = float(np.median(heights)) if heights else height / 40
@@ -83,7 +85,7 @@ def _group(element: etree._Element) -> Iterator[str]:
 
 
 def _custom_rank(element: etree._Element) -> int:
-    """Place of a line within its region as Transkribus writes it, else 0."""
+    """Place of a line within its region, or of a region on its page, as Transkribus writes it, else 0."""
     match = re.search(r"readingOrder\s*\{\s*index\s*:\s*(\d{1,9})", element.get("custom") or "")
     return int(match[1]) if match else 0
 

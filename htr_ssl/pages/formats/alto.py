@@ -1,13 +1,13 @@
 """ALTO 4 XML, as libraries and eScriptorium read it: lines with outline and baseline, words with estimated boxes.
 
-A line's width is shared out to its words and spaces in proportion to their characters; every word carries the line's
+A line's length is shared out to its words and spaces in proportion to their characters; every word carries the line's
 confidence as WC. Lines without a region stand in a block without a position.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,27 +77,33 @@ def _description(root: etree._Element, page: Page) -> None:
 
 def _line(block: etree._Element, line: Line, name: str) -> None:
     """Adds a line with its words; a line without text gets one empty word, which the schema asks for."""
-    box = _box(line.polygon)
     element = _add(block, "TextLine", ID=name)
-    _place(element, box)
+    _place(element, _box(line.polygon))
     if line.baseline is not None:
         element.set("BASELINE", _points(line.baseline))
     _add(_add(element, "Shape"), "Polygon", POINTS=_points(line.polygon))
     words = _clean(line.text or "").split() or [""]
-    left, top, width, height = box
-    edges = np.cumsum([0] + [length for word in words for length in (len(word), 1)])[:-1]
-    edges = (left + width * edges / max(edges[-1], 1)).round().astype(int)
+    boxes = _shares(line, [length for word in words for length in (1, max(len(word), 1))][1:])
     for number, word in enumerate(words):
         if number:
-            _place(_add(element, "SP"), _between(edges[2 * number - 1 :], top, height))
+            _place(_add(element, "SP"), boxes[2 * number - 1])
         string = _add(element, "String", CONTENT=word)
-        _place(string, _between(edges[2 * number :], top, height))
+        _place(string, boxes[2 * number])
         if line.confidence is not None:
             string.set("WC", f"{min(max(float(line.confidence), 0.0), 1.0):.4f}")
 
 
-def _between(edges: np.ndarray, top: int, height: int) -> tuple[int, int, int, int]:
-    return int(edges[0]), top, int(edges[1] - edges[0]), height
+def _shares(line: Line, lengths: list[int]) -> list[tuple[int, int, int, int]]:
+    """Boxes that divide a line's box in proportion to `lengths`, along the direction in which it is written."""
+    left, top, width, height = _box(line.polygon)
+    across, down = (1, 0) if line.baseline is None else line.baseline[-1] - line.baseline[0]
+    steep = abs(down) > abs(across)
+    shares = np.cumsum([0, *lengths]) / sum(lengths)
+    if (down if steep else across) < 0:
+        shares = 1 - shares
+    edges = ((top + height * shares) if steep else (left + width * shares)).round().astype(int).tolist()
+    spans = [(min(pair), abs(pair[1] - pair[0])) for pair in pairwise(edges)]
+    return [(left, start, width, size) if steep else (start, top, size, height) for start, size in spans]
 
 
 def _add(parent: etree._Element, name: str, **attributes: str) -> etree._Element:
