@@ -120,7 +120,7 @@ def table(config: Config, overrides: Overrides = None, out: Out = None, quiet: Q
 def evaluate(
     model: Model,
     source: Annotated[str | None, typer.Argument(metavar="DATA", help="Other data than the model's own.")] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="train, validation, test, or all of DATA.")] = "test",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for result.json and predictions.csv.")] = None,
     format: Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")] = "auto",
     device: Device = "auto",
@@ -149,11 +149,12 @@ def transcribe(
 ) -> None:
     """Read whole pages: find the lines, read them, write one file per page and format.
 
-    Pages already done are skipped, pages that cannot be read are named at the end.
+    Pages already done with this model are skipped, pages that cannot be read are named at the end.
 
     Example: `htr-ssl transcribe runs/finetune/model.safetensors scans --out text --format txt,alto,overlay`
     """
     from htr_ssl.cli_show import pages_bar
+    from htr_ssl.files import sha256
     from htr_ssl.recognizers.reader import Reader
 
     reader = Reader.load(model, device)
@@ -161,7 +162,7 @@ def transcribe(
 
     formats = [name.strip() for name in format.split(",") if name.strip()]
     with pages_bar(quiet) as progress:
-        outcome = read_pages(reader.read, inputs, out, formats, segmenter, progress)
+        outcome = read_pages(reader.read, inputs, out, formats, segmenter, progress, sha256(model.read_bytes()))
     note(f"{out}: {len(outcome.done)} page(s) transcribed, {len(outcome.skipped)} skipped (done before)")
     failed: Any = outcome.failed
     _fail([f"{path}: {text}" for path, text in failed], len(outcome.done) + len(outcome.skipped) + len(failed))

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from htr_ssl import plugins
 from htr_ssl.errors import UserError
-from htr_ssl.files import atomic_path
+from htr_ssl.files import write_bytes
 
 _KEY = "htr_ssl"
 _FORMAT = 1
@@ -26,8 +26,8 @@ _FORMAT = 1
 def save(path: Path, state: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Writes weights and header atomically."""
     text = json.dumps({"format": _FORMAT, **header}, ensure_ascii=False, sort_keys=True)
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, temporary, {_KEY: text})
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    write_bytes(path, to_bytes(tensors, {_KEY: text}))
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from htr_ssl.config import AugmentConfig, DataConfig, PluginConfig, Stage, TableConfig, TrainConfig
 from htr_ssl.data.text import WORDS
-from htr_ssl.files import atomic_path, write_bytes, write_text
+from htr_ssl.files import atomic_path, sha256, write_bytes, write_text
 from htr_ssl.seeds import derive, rng
 
 FORMATS = ["txt", "json", "alto", "overlay"]
@@ -72,7 +72,7 @@ def run(out: Path, seed: int = 0, protocol: Callable[[Path, int], TableConfig] =
     from htr_ssl.pages.transcribe import transcribe
     from htr_ssl.recognizers.reader import Reader
 
-    transcribe(Reader.load(best).read, [page], out / "transcription", FORMATS)
+    transcribe(Reader.load(best).read, [page], out / "transcription", FORMATS, reader=sha256(best.read_bytes()))
     say(4, "report")
     report = _report(out, table, best, page)
     console.print(f"{report}: done in {(time.perf_counter() - start) / 60:.1f} minutes; open it in a browser")

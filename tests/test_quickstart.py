@@ -5,7 +5,6 @@ import warnings
 
 from htr_ssl import quickstart
 
-
 SHORT = {"steps": 2, "batch_size": 4, "check_every": 2, "threads": 1}
 
 

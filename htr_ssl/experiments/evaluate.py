@@ -54,7 +54,7 @@ def evaluate(
     Args:
         model: model.safetensors of a fine-tuning.
         data: what to read; None = the data the model names in its header.
-        split: train, validation or test.
+        split: train, validation, test, or all for data that nothing was trained on.
         out: folder for result.json and predictions.csv; None writes nothing.
         device: auto, cpu, cuda, …
         threads: CPU threads; 0 leaves them as they are.
@@ -114,6 +114,7 @@ def labelled_rows(samples: Samples, split: str, source: str) -> list[int]:
     for row, (name, text) in enumerate(zip(samples.column("split"), samples.column("text"), strict=True)):
         if text:
             rows[name].append(row)
+    rows["all"] = sorted(row for part in rows.values() for row in part)
     if not rows.get(split):
         have = ", ".join(f"{name} {len(rows[name])}" for name in names)
         raise UserError(f"{source}: there is no labelled sample in split {split!r}; labelled samples: {have}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ import numpy as np
 from htr_ssl import plugins
 from htr_ssl.data.images import decode
 from htr_ssl.errors import UserError
+from htr_ssl.files import write_json
 from htr_ssl.pages.crop import crop
 from htr_ssl.pages.document import Line, Page
 from htr_ssl.pages.inputs import Job, find_pages, output_paths
@@ -21,6 +24,8 @@ from htr_ssl.pages.xml import read_xml
 ReadLines = Callable[[list[np.ndarray]], list[tuple[str, float]]]
 Progress = Callable[[int, int, Path], None]
 
+STAMP = ".htr-ssl.json"
+"""File in the output folder that says what read the pages."""
 MAX_DISTORTION = 0.01
 """Largest relative difference between the proportions of an image and those that its XML states."""
 
@@ -41,6 +46,7 @@ def transcribe(
     formats: Sequence[str],
     segmenter: str = "projection",
     progress: Progress | None = None,
+    reader: str = "",
 ) -> Outcome:
     """Transcribes every page of `inputs` and writes it into `out` in every format.
 
@@ -48,7 +54,7 @@ def transcribe(
     image's PAGE or ALTO file of the same stem (beside it, or in a folder `page` or `alto` beside it) or one that names
     it, else from the segmenter. Outputs mirror the path below the given folder: `sub/a.jpg` becomes `sub/a.txt`, or
     `sub/a.jpg.txt` if another page would have the same name. A page whose outputs are all newer than its image and
-    XML is skipped, so that the same command goes on where it was interrupted; another model needs another `out`.
+    XML is skipped, so that the same command goes on where it was interrupted.
 
     Args:
         read_lines: line images (uint8, gray or RGB, any size) to (text, confidence).
@@ -57,6 +63,7 @@ def transcribe(
         formats: names of modules in `htr_ssl.pages.formats`.
         segmenter: name of a module in `htr_ssl.pages.segment`.
         progress: called after each page with the number of pages done, of all, and the page's path.
+        reader: what reads, e.g. a model's hash; outputs of another one in `out` are made anew.
 
     Raises:
         UserError: before any work: an unknown format or segmenter, a missing input, no page at all, or `out` is a
@@ -69,13 +76,14 @@ def transcribe(
     segment = plugins.load("htr_ssl.pages.segment", segmenter).segment
     jobs, unsuitable = find_pages([Path(item) for item in inputs], Path(out))
     outputs = output_paths(jobs, Path(out), [writer.EXTENSION for writer in writers])
+    since = _since(Path(out) / STAMP, f"{reader} {segmenter}") if reader else 0
     outcome = Outcome()
     for path in unsuitable:
         outcome.failed.append((path, f"{path}: neither an image nor a PAGE or ALTO file; leave it out"))
     total = len(jobs) + len(unsuitable)
     for job, paths in zip(jobs, outputs, strict=True):
         try:
-            if _is_done(job, paths):
+            if _is_done(job, paths, since):
                 outcome.skipped.append(job.source)
             else:
                 page = _page(job, segment, read_lines)
@@ -92,13 +100,26 @@ def transcribe(
     return outcome
 
 
-def _is_done(job: Job, outputs: list[Path]) -> bool:
-    """Whether all outputs exist and none is older than the image or the XML."""
+def _since(stamp: Path, reader: str) -> int:
+    """When `reader` first wrote into the folder [ns]; outputs before that are another's."""
+    try:
+        known = json.loads(stamp.read_text(encoding="utf-8"))
+        if known["reader"] == reader:
+            return int(known["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none yet, or damaged: as if there were none
+    now = time.time_ns()
+    write_json(stamp, {"reader": reader, "since": now})
+    return now
+
+
+def _is_done(job: Job, outputs: list[Path], since: int) -> bool:
+    """Whether all outputs exist and none is older than the image, the XML or `since` [ns]."""
     if not all(path.is_file() for path in outputs):
         return False
     image = read_xml(job.source).image if job.source == job.xml else job.source
     sources = [path.stat().st_mtime_ns for path in (image, job.xml) if path is not None and path.exists()]
-    return min(path.stat().st_mtime_ns for path in outputs) >= max(sources)
+    return min(path.stat().st_mtime_ns for path in outputs) >= max(since, *sources)
 
 
 def _page(job: Job, segment: Callable[[np.ndarray], list[Line]], read_lines: ReadLines) -> Page:

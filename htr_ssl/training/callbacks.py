@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ class Checkpoints(Callback):
         stale: checks since then.
         stopped: whether patience ran out.
         rows: one row of the log per check.
+        readings: step, what is written and what was read of a few validation images at each check.
     """
 
     def __init__(self, folder: Path, patience: int) -> None:
         self.folder, self.patience = folder, patience
         self.best, self.stale, self.stopped = float("inf"), 0, False
         self.rows: list[dict[str, Any]] = []
+        self.readings: list[tuple[int, str, str]] = []
         self._clock = _Clock()
 
     @property
@@ -72,6 +75,7 @@ class Checkpoints(Callback):
                 model_file.save(self.best_weights, module.best_model().state_dict(), {"kind": "weights", **row})
             else:
                 self.stale += 1
+            self.readings += [(trainer.global_step, *reading) for reading in module.samples]
             self.stopped = bool(self.patience) and self.stale >= self.patience
         self._write_log()
         with atomic_path(self.last) as temporary:
@@ -79,19 +83,29 @@ class Checkpoints(Callback):
         trainer.should_stop = trainer.should_stop or self.stopped
 
     def _write_log(self) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in self.rows for key in row)))
-        writer.writeheader()
-        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in self.rows)
-        write_text(self.folder / "metrics.csv", text.getvalue())
+        names = list(dict.fromkeys(key for row in self.rows for key in row))
+        values = [[_plain(row.get(name, "")) for name in names] for row in self.rows]
+        write_text(self.folder / "metrics.csv", _csv([names, *values]))
+        if self.readings:
+            write_text(self.folder / "readings.csv", _csv([("step", "written", "read"), *self.readings]))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to know."""
-        return {"best": self.best, "stale": self.stale, "stopped": self.stopped, "rows": self.rows}
+        return {name: getattr(self, name) for name in ("best", "stale", "stopped", "rows", "readings")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.__dict__.update(state)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 class _Clock:

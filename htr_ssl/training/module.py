@@ -57,7 +57,7 @@ class System(LightningModule):
     Attributes:
         terms: the last step's scalars.
         checks: scores of the last validation.
-        samples: (id, written, read) of a few validation images.
+        samples: written and read of a few validation images.
     """
 
     def __init__(self, task: Unlabelled | Labelled, config: TrainConfig, seed: int) -> None:
@@ -66,7 +66,7 @@ class System(LightningModule):
         self.average = AveragedModel(task.model, multi_avg_fn=self._average) if config.ema else None
         self.terms: dict[str, Any] = {}
         self.checks: dict[str, float] = {}
-        self.samples: list[tuple[str, str, str]] = []
+        self.samples: list[tuple[str, str]] = []
         self._counts: list[tuple[int, int, int]] = []
         self._read: dict[int, str] = {}
         self.charset: Charset | None = None
@@ -122,7 +122,7 @@ class System(LightningModule):
             "val_empty": empty,
         }
         chosen = sorted(self._read)[:: max(1, len(self._read) // 5)][:5]
-        self.samples = [(str(i), self.references[i], self._read[i]) for i in chosen]
+        self.samples = [(self.references[i], self._read[i]) for i in chosen]
         self.log("val_cer", torch.tensor(self.checks["val_cer"]))
         self.best_model().train()
 

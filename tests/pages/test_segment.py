@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +13,8 @@ from hypothesis import strategies as st
 
 from htr_ssl import plugins, seeds
 from htr_ssl.data.synthetic import page as synthetic_page
-from htr_ssl.pages.document import Line
+from htr_ssl.pages.document import Line, Page
+from htr_ssl.pages.formats import alto
 from htr_ssl.pages.order import in_order
 from htr_ssl.pages.segment.projection import segment
 
@@ -143,6 +147,13 @@ def test_tiny_images_never_fail(height: int, width: int, colour: bool, seed: int
         assert (line.polygon <= [width - 1, height - 1]).all()
 
 
+@pytest.mark.parametrize("shape", [(30, 40_000), (40_000, 30), (24, 24)])
+def test_odd_proportions_never_fail(shape: tuple[int, int]) -> None:
+    image = np.where(seeds.rng(2, "odd").random(shape) < 0.1, 20, 230).astype(np.uint8)
+    for line in segment(image):
+        assert (line.polygon <= [shape[1] - 1, shape[0] - 1]).all()
+
+
 def test_ids_are_unique_and_the_folder_lists_the_segmenter() -> None:
     lines = segment(draw()[0])
     assert len({line.id for line in lines}) == len(lines) == LINES
@@ -166,3 +177,20 @@ def test_order_keeps_regions_together() -> None:
     mixed = [foot[0], right[1], left[1], right[0], left[0]]
     assert [line.id for line in in_order(mixed)] == ["a", "b", "c", "d", "e"]
     assert in_order([]) == []
+
+
+def test_quality_script_counts_a_page_it_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, baselines = draw()
+    cv2.imwrite(str(tmp_path / "one.png"), image)
+    height, width = image.shape
+    above, below = np.array([0, 40]), np.array([0, 15])
+    true = [Line(f"t{i}", np.concatenate((b - above, b[::-1] + below)), b) for i, b in enumerate(baselines)]
+    true[-1].polygon, true[-1].baseline = true[-1].polygon * 0.1, true[-1].polygon[:2] * 0.1  # nothing is there
+    alto.write(Page(tmp_path / "one.png", width, height, true), tmp_path / "one.xml")
+    script = Path(__file__).parents[2] / "scripts" / "segment_quality.py"
+    monkeypatch.setattr("sys.argv", [str(script), str(tmp_path)])
+    runpy.run_path(str(script), run_name="__main__")
+    row = [cell.strip() for cell in capsys.readouterr().out.splitlines()[2].split("|")[1:-1]]
+    assert row[:6] == ["one", str(LINES), str(LINES - 1), "1", "1", str(LINES - 1)]

@@ -126,6 +126,24 @@ def test_a_second_run_skips_what_is_newer_than_its_sources(tmp_path):
     assert run("txt") == ([first], [second])
 
 
+def test_another_reader_makes_all_pages_anew_and_goes_on_after_a_stop(tmp_path):
+    pages = [draw(tmp_path / "in" / f"{name}.png") for name in "ab"]
+    options = {"out": tmp_path / "out", "formats": ["txt"]}
+    assert len(transcribe(read_lines, pages, reader="old", **options).done) == 2
+    assert len(transcribe(read_lines, pages, reader="old", **options).skipped) == 2
+
+    def stopped(images):
+        if (tmp_path / "out" / "a.txt").read_text().startswith("new"):
+            raise KeyboardInterrupt
+        return [("new", 1.0)] * len(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        transcribe(stopped, pages, reader="new", **options)
+    outcome = transcribe(lambda images: [("new", 1.0)] * len(images), pages, reader="new", **options)
+    assert (len(outcome.skipped), len(outcome.done)) == (1, 1)
+    assert all((tmp_path / "out" / f"{name}.txt").read_text().startswith("new") for name in "ab")
+
+
 def test_failing_pages_are_named_and_the_others_done(tmp_path):
     good = draw(tmp_path / "in" / "z.png")
     (tmp_path / "in" / "broken.jpg").write_bytes(b"no image")

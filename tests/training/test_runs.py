@@ -88,6 +88,10 @@ def test_finetune_learns_and_its_model_reads(tmp_path, change):
     assert json.loads((tmp_path / "scores" / "result.json").read_text())["n"] == result["n"]
     header = Reader.load(path).header
     assert header["val_cer"] == pytest.approx(min(float(row["val_cer"]) for row in rows), rel=1e-4)
+    readings = (tmp_path / "run" / "readings.csv").read_text().splitlines()
+    assert len(readings) == 1 + 5 * len(rows)
+    everything = evaluate(path, split="all")
+    assert everything["n"] == sum(evaluate(path, split=split)["n"] for split in ("train", "validation", "test"))
     assert header["subset_sha256"] in (tmp_path / "run" / "subset.txt").read_text()
 
 

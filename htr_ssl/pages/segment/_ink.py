@@ -34,7 +34,8 @@ def ink_of(gray: Array) -> Array:
 def skew_of(ink: Array) -> float:
     """Slope of the text [px down per px to the right]: the one whose horizontal projection is the sharpest."""
     scale = min(1.0, 700 / max(ink.shape))
-    small = cv2.resize(ink.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    size = max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale))
+    small = cv2.resize(ink.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     y, x = np.nonzero(small > 0.1)
     if not len(y):
         return 0.0

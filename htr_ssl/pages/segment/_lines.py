@@ -118,9 +118,14 @@ def side_of(line: Strokes, column: Column, pitch: float) -> str:
     return "right" if line.x.min() > column[1] - 0.5 * pitch else "main"
 
 
-def is_cut_off(line: Strokes, side: str, pitch: float, width: int) -> bool:
-    """Whether the line lies beside the main column and the image's edge cuts it off: it is another page's."""
+def is_scrap(line: Strokes, side: str, pitch: float, width: int) -> bool:
+    """Whether the line lies beside the main column and is cut off by the image's edge, or very short.
+
+    The one belongs to another page, the other mostly to upright writing, stamps or ornaments.
+    """
     edge = 0.3 * pitch
+    if side != "main" and np.ptp(line.x) < 2 * pitch:
+        return True
     return bool((side == "left" and line.x.min() < edge) or (side == "right" and line.x.max() > width - edge))
 
 

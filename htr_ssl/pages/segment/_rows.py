@@ -150,26 +150,33 @@ def _without_shadows(rows: list[Row], pitch: float) -> list[Row]:
 
 
 def _joined(rows: list[Row], pitch: float) -> list[Row]:
-    """Rows with those joined that go on in one another."""
-    rows = list(rows)
-    while True:
-        best: tuple[float, int, int] | None = None
-        for i, left in enumerate(rows):
-            for j, right in enumerate(rows):
-                gap = right.x[0] - left.x[-1]
-                if i == j or not -pitch < gap < _GAP * pitch:
-                    continue
-                jump = abs(_extended(left, float(right.x[0])) - right.y[0])
-                back = abs(_extended(right, float(left.x[-1])) - left.y[-1])
-                cost = min((jump + back) / 2, abs(right.y[0] - left.y[-1])) + 0.05 * max(gap, 0)
-                if jump < 0.4 * pitch and (best is None or cost < best[0]):
-                    best = (float(cost), i, j)
-        if best is None:
-            return rows
-        left, right = rows[best[1]], rows[best[2]]
-        later = right.x > left.x[-1]
-        parts = [np.concatenate((getattr(left, k), getattr(right, k)[later])) for k in ("x", "y", "density")]
-        rows = [row for k, row in enumerate(rows) if k not in best[1:]] + [Row(*parts)]
+    """Rows with those joined that go on in one another, the best fits first, each end at most once."""
+    starts, ends = np.array([row.x[0] for row in rows]), np.array([row.x[-1] for row in rows])
+    pairs = []
+    for i, left in enumerate(rows):
+        gaps = starts - left.x[-1]
+        for j in np.flatnonzero((gaps > -pitch) & (gaps < _GAP * pitch) & (starts > left.x[0]) & (ends > left.x[-1])):
+            right = rows[j]
+            jump = abs(_extended(left, float(right.x[0])) - right.y[0])
+            back = abs(_extended(right, float(left.x[-1])) - left.y[-1])
+            if jump < 0.4 * pitch:
+                cost = min((jump + back) / 2, abs(right.y[0] - left.y[-1])) + 0.05 * max(gaps[j], 0)
+                pairs.append((float(cost), i, int(j)))
+    following: dict[int, int] = {}
+    taken: set[int] = set()
+    for _, left_number, j in sorted(pairs):
+        if left_number not in following and j not in taken:
+            following[left_number] = j
+            taken.add(j)
+    joined = []
+    for first in set(range(len(rows))) - taken:
+        row, k = rows[first], first
+        while k in following:
+            k = following[k]
+            later = rows[k].x > row.x[-1]
+            row = Row(*(np.concatenate((getattr(row, n), getattr(rows[k], n)[later])) for n in ("x", "y", "density")))
+        joined.append(row)
+    return joined
 
 
 def _extended(row: Row, x: float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from htr_ssl.pages.document import Line
 from htr_ssl.pages.order import in_order
 from htr_ssl.pages.segment._ink import ink_of, shear, skew_of, without_curves, without_rulings
-from htr_ssl.pages.segment._lines import column_of, is_cut_off, outline, parted, side_of, strokes_of, trimmed, written
+from htr_ssl.pages.segment._lines import column_of, is_scrap, outline, parted, side_of, strokes_of, trimmed, written
 from htr_ssl.pages.segment._rows import Row, pitch_of, rows_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -66,7 +66,7 @@ def _lines(ink: Array) -> list[tuple[Array, Array, str | None]]:
     parts = [trimmed(part, pitch) for line in lines for part in parted(line, column, pitch)]
     sides = [(line, side_of(line, column, pitch)) for line in written(parts, pitch)]
     width = ink.shape[1]
-    return [(*outline(line, pitch), side) for line, side in sides if not is_cut_off(line, side, pitch, width)]
+    return [(*outline(line, pitch), side) for line, side in sides if not is_scrap(line, side, pitch, width)]
 
 
 def _owners(ink: Array, rows: list[Row], pitch: float) -> Array:
