@@ -83,11 +83,13 @@ def _page(path: Path, seed: int, texts: list[str]) -> Path:
     """A page by one of the train hands."""
     from PIL import Image
 
-    from htr_ssl.data import synthetic
+    from htr_ssl.data.handwriting.hand import Hand
+    from htr_ssl.data.handwriting.page import page
+    from htr_ssl.data.handwriting.paper import Paper
 
-    hand = synthetic.Hand.draw(seed, 0)
-    paper = synthetic.Paper.draw(rng(seed, "paper"), 0.3)
-    image, _ = synthetic.page(derive(seed, "page"), lines=8, width=900, hand=hand, paper=paper, texts=texts)
+    hand = Hand.draw(seed, 0)
+    paper = Paper.draw(rng(seed, "paper"), 0.3)
+    image, _ = page(derive(seed, "page"), lines=8, width=900, hand=hand, paper=paper, texts=texts)
     with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG")
     return path

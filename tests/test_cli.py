@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from htr_ssl import __version__, plugins
 from htr_ssl.cli import app, main
-from htr_ssl.data import synthetic
+from htr_ssl.data.handwriting.page import page
 
 TINY = ["train.steps=4", "train.batch_size=4", "train.threads=1", "train.device=cpu"]
 COMMANDS = sorted(get_command(app).commands)
@@ -217,7 +217,7 @@ def test_from_images_to_pages(run, tmp_path, words):
     assert "without a CTC head" in err
     scans, text = tmp_path / "scans", tmp_path / "text"
     scans.mkdir()
-    Image.fromarray(synthetic.page(seed=0, lines=3)[0]).save(scans / "page.png")
+    Image.fromarray(page(seed=0, lines=3)[0]).save(scans / "page.png")
     (scans / "broken.png").write_bytes(b"no image")
     code, _, err = run("transcribe", model, scans, "--out", text, "--format", "txt", "--device", "cpu")
     assert code == 1

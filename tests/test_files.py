@@ -36,9 +36,13 @@ def test_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch, number)
 
 
 def test_failure_inside_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), files.atomic_path(tmp_path / "x.txt") as temporary:
-        temporary.write_text("half")
-        raise ZeroDivisionError
+    def fail():
+        with files.atomic_path(tmp_path / "x.txt") as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert not list(tmp_path.iterdir())
 
 

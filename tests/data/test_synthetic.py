@@ -11,9 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from htr_ssl.data import strokes
+from htr_ssl.data.handwriting import strokes
+from htr_ssl.data.handwriting.drawing import render
+from htr_ssl.data.handwriting.hand import Hand
+from htr_ssl.data.handwriting.page import page
+from htr_ssl.data.handwriting.paper import Paper
 from htr_ssl.data.reading import read
-from htr_ssl.data.synthetic import Config, Hand, Paper, page, render, samples, write_parquet
+from htr_ssl.data.synthetic import Config, samples, write_parquet
 from htr_ssl.errors import UserError
 
 CHARACTERS = (

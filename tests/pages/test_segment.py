@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from htr_ssl import plugins, seeds
-from htr_ssl.data.synthetic import page as synthetic_page
+from htr_ssl.data.handwriting.page import page as synthetic_page
 from htr_ssl.pages.document import Line, Page
 from htr_ssl.pages.formats import alto
 from htr_ssl.pages.order import in_order
@@ -147,7 +147,7 @@ def test_tiny_images_never_fail(height: int, width: int, colour: bool, seed: int
         assert (line.polygon <= [width - 1, height - 1]).all()
 
 
-@pytest.mark.parametrize("shape", [(30, 40_000), (40_000, 30), (24, 24)])
+@pytest.mark.parametrize("shape", [(30, 40_000), (40_000, 30), (30, 3000), (3000, 30), (24, 24)])
 def test_odd_proportions_never_fail(shape: tuple[int, int]) -> None:
     image = np.where(seeds.rng(2, "odd").random(shape) < 0.1, 20, 230).astype(np.uint8)
     for line in segment(image):

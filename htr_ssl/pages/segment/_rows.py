@@ -138,15 +138,21 @@ def _expected(chain: list[Knot], column: int, step: int) -> float:
 
 def _without_shadows(rows: list[Row], pitch: float) -> list[Row]:
     """Rows without those that lie, fainter, close to another: ascenders and descenders."""
-    kept: list[Row] = []
-    for row in sorted(rows, key=lambda row: -float(row.density.sum())):
-        for other in kept:
-            shared = (row.x >= other.x[0]) & (row.x <= other.x[-1])
-            if shared.mean() > 0.5 and np.abs(row.y - other.at(row.x))[shared].mean() < 0.55 * pitch:
-                break
-        else:
-            kept.append(row)
-    return kept
+    rows = sorted(rows, key=lambda row: -float(row.density.sum()))
+    boxes = np.array([(row.x[0], row.x[-1], row.y.min(), row.y.max()) for row in rows]).reshape(-1, 4)
+    kept = np.zeros(len(rows), bool)
+    for i, row in enumerate(rows):
+        left, right, top, bottom = boxes[i]
+        near = kept & (boxes[:, 0] <= right) & (boxes[:, 1] >= left)
+        near &= (boxes[:, 2] < bottom + pitch) & (boxes[:, 3] > top - pitch)
+        kept[i] = not any(_is_shadow(row, rows[k], pitch) for k in np.flatnonzero(near))
+    return [row for row, keep in zip(rows, kept, strict=True) if keep]
+
+
+def _is_shadow(row: Row, other: Row, pitch: float) -> bool:
+    """Whether most of a row lies close to another."""
+    shared = (row.x >= other.x[0]) & (row.x <= other.x[-1])
+    return bool(shared.mean() > 0.5 and np.abs(row.y - other.at(row.x))[shared].mean() < 0.55 * pitch)
 
 
 def _joined(rows: list[Row], pitch: float) -> list[Row]:
@@ -164,10 +170,10 @@ def _joined(rows: list[Row], pitch: float) -> list[Row]:
                 pairs.append((float(cost), i, int(j)))
     following: dict[int, int] = {}
     taken: set[int] = set()
-    for _, left_number, j in sorted(pairs):
-        if left_number not in following and j not in taken:
-            following[left_number] = j
-            taken.add(j)
+    for _, before, after in sorted(pairs):
+        if before not in following and after not in taken:
+            following[before] = after
+            taken.add(after)
     joined = []
     for first in set(range(len(rows))) - taken:
         row, k = rows[first], first

@@ -21,7 +21,7 @@ from htr_ssl.pages.segment._rows import Row, pitch_of, rows_of
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _AREA = 2_200_000  # pixels worked on
-_MIN_SIDE = 24  # images below hold no line [px]
+_MIN_SIDE, _MAX_SIDE = 24, 6000  # least and most height and width worked on; images below hold no line [px]
 _REACH = 1.1  # farthest ink of a row from its middle [pitches]
 
 
@@ -31,11 +31,11 @@ def segment(image: np.ndarray) -> list[Line]:
     Args:
         image: uint8, (H, W) gray or (H, W, 3) RGB.
     """
-    if min(image.shape[:2]) < _MIN_SIDE:
-        return []
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
     height, width = gray.shape
-    scale = min(1.0, (_AREA / (height * width)) ** 0.5)
+    scale = min(1.0, (_AREA / (height * width)) ** 0.5, _MAX_SIDE / max(height, width))
+    if scale * min(height, width) < _MIN_SIDE:
+        return []
     if scale < 1:
         gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     ink = ink_of(gray)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Rng = np.random.Generator
 
 SPACING = 0.16
 """Distance of neighbouring points along a stroke [x-heights]."""
