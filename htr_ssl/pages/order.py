@@ -28,7 +28,7 @@ def in_order(lines: Sequence[Line]) -> list[Line]:
 def _sorted(items: list[Item], box: Callable[[Item], Box]) -> list[Item]:
     """Items from top to bottom; those that share most of their height count as one row, read from left to right."""
     rows: list[list[Item]] = []
-    for item in sorted(items, key=lambda item: box(item)[1] + box(item)[3]):
+    for item in sorted(items, key=lambda item: (box(item)[1] + box(item)[3], *box(item))):
         row = rows[-1] if rows else []
         if row and all(_beside(box(item), box(other)) for other in row):
             row.append(item)
