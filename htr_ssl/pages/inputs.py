@@ -12,6 +12,9 @@ from htr_ssl.data.readers._common import files, is_image
 from htr_ssl.errors import UserError
 from htr_ssl.pages.xml import FOLDERS, is_page_xml, read_xml, root_kind
 
+STAMP = ".htr-ssl.json"
+"""File in an output folder that says what read the pages."""
+
 
 @dataclass(slots=True)
 class Job:
@@ -104,17 +107,16 @@ def output_paths(jobs: Sequence[Job], out: Path, extensions: Sequence[str]) -> l
 
 
 def _found(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """Files of the inputs, each with the folder its outputs' names are relative to."""
+    """Files of the inputs, each with the folder its outputs' names are relative to; no outputs of this or other runs."""
     for item in inputs:
         if not item.exists():
             raise UserError(f"{item}: there is no such file or folder; check the path")
-    outputs = out.resolve()
     for item in inputs:
-        for path in files(item):
-            if item.is_file():
-                yield item, item.parent
-            elif outputs == item.resolve() or outputs not in path.resolve().parents:
-                yield path, item
+        if item.is_file():
+            yield item, item.parent
+            continue
+        outputs = {out.resolve(), *(stamp.parent.resolve() for stamp in item.rglob(STAMP))} - {item.resolve()}
+        yield from ((path, item) for path in files(item) if outputs.isdisjoint(path.resolve().parents))
 
 
 def _xml_of(image: Path) -> Path | None:

@@ -18,14 +18,12 @@ from htr_ssl.errors import UserError
 from htr_ssl.files import write_json
 from htr_ssl.pages.crop import crop
 from htr_ssl.pages.document import Line, Page
-from htr_ssl.pages.inputs import Job, find_pages, output_paths
+from htr_ssl.pages.inputs import STAMP, Job, find_pages, output_paths
 from htr_ssl.pages.xml import read_xml
 
 ReadLines = Callable[[list[np.ndarray]], list[tuple[str, float]]]
 Progress = Callable[[int, int, Path], None]
 
-STAMP = ".htr-ssl.json"
-"""File in the output folder that says what read the pages."""
 MAX_DISTORTION = 0.01
 """Largest relative difference between the proportions of an image and those that its XML states."""
 

@@ -240,6 +240,13 @@ def test_outputs_inside_the_input_folder_are_no_input(tmp_path):
     assert (outcome.skipped, outcome.done, outcome.failed) == ([image], [], [])
 
 
+def test_outputs_of_an_earlier_run_are_no_input(tmp_path):
+    draw(tmp_path / "in" / "a.png")
+    transcribe(read_lines, [tmp_path / "in"], tmp_path / "in" / "first", ["overlay"], reader="old")
+    outcome = transcribe(read_lines, [tmp_path / "in"], tmp_path / "second", ["txt"], reader="new")
+    assert outcome.done == [tmp_path / "in" / "a.png"]
+
+
 @pytest.mark.parametrize("given", ["in", "in/p.png"])
 def test_outputs_among_the_pages_are_refused(tmp_path, given):
     draw(tmp_path / "in" / "p.png")
