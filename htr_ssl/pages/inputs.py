@@ -107,7 +107,7 @@ def output_paths(jobs: Sequence[Job], out: Path, extensions: Sequence[str]) -> l
 
 
 def _found(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """Files of the inputs, each with the folder its outputs' names are relative to; no outputs of this or other runs."""
+    """Files of the inputs, each with the folder its outputs' names are relative to; outputs of any run left out."""
     for item in inputs:
         if not item.exists():
             raise UserError(f"{item}: there is no such file or folder; check the path")
