@@ -233,7 +233,11 @@ def test_stopping_says_how_to_go_on(tmp_path, words):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "htr_ssl", "finetune", str(tmp_path / "run.yaml"), *TINY, "train.steps=5000"]
     process = subprocess.Popen(
-        [*command, "train.check_every=5", "--quiet", "--out", str(out)], stderr=subprocess.PIPE, text=True
+        [*command, "train.check_every=5", "--quiet", "--out", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Background jobs of a shell ignore Ctrl-C, and so would this one if the tests run as such a job.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60
