@@ -1,7 +1,7 @@
 """CRNN: a small residual convolutional backbone and a bidirectional LSTM (Shi et al. 2015, arXiv 1507.05717).
 
-Differs from the paper: strided and residual 3x3 convolutions instead of max-pooled VGG ones, which trains in half the
-time on a CPU; four pixels per frame at every height; masked convolutions and LSTMs, so that a sample's frames are the
+Differs from the paper: strided and residual 3x3 convolutions instead of max-pooled VGG ones, for less work
+on a CPU; four pixels per frame at every height; masked convolutions and LSTMs, so that a sample's frames are the
 same alone and padded in a batch.
 
 Letters: N batch, C channels, H height, W width, T frames, D features.
@@ -24,7 +24,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     preset: Literal["small", "base"] = "small"
-    """small: 1 M parameters, for two CPU cores; base: 5 M, for many labels or a GPU."""
+    """small: 1 M parameters, for two CPU cores; base: 6 M, for many labels or a GPU."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout on the frames before and between the LSTM layers."""
 
