@@ -1,0 +1,85 @@
+"""Transformer over frames of free length with rotary positions.
+
+Sources: Vaswani et al. 2017, arXiv 1706.03762; norm before each part, Xiong et al. 2020, arXiv 2002.04745; rotary
+positions, Su et al. 2021, "RoFormer", arXiv 2104.09864: attention sees only distances, so that lines may be longer than
+any seen in training.
+
+Letters: N batch, T tokens, D features, E features per head.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def rotations(positions: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, (N, 1, T, size / 2), of positions (N, T) for heads of `size` features."""
+    rates = 10000 ** (-torch.arange(0, size, 2, device=positions.device, dtype=torch.float32) / size)
+    angles = positions[:, None, :, None].float() * rates
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+    """Turns pairs of features, (N, heads, T, E), by the angles of their token's position."""
+    cos, sin = (part.to(x.dtype) for part in turns)
+    first, second = x.chunk(2, 3)
+    return torch.cat((first * cos - second * sin, first * sin + second * cos), 3)
+
+
+class Block(nn.Module):
+    """Self-attention and a two-layer perceptron, each added to what came in.
+
+    Args:
+        width: D.
+        heads: D / heads features each, an even number.
+        dropout: on what is added, while training.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.expand, self.shrink = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, turns: tuple[Tensor, Tensor], keys: Tensor) -> Tensor:
+        """(N, T, D) -> (N, T, D); `keys` (N, 1, 1, T) bool says which tokens may be looked at."""
+        n, count, width = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(n, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(rotate(q, turns), rotate(k, turns), v, attn_mask=keys)
+        x = x + self.dropout(self.out(y.transpose(1, 2).reshape(n, count, width)))
+        return x + self.dropout(self.shrink(F.gelu(self.expand(self.norm2(x)))))
+
+
+class Blocks(nn.ModuleList):
+    """Blocks one after the other, and a last layer norm where `norm` asks for it.
+
+    Args:
+        depth: number of blocks.
+        width, heads, dropout: see `Block`.
+    """
+
+    def __init__(self, depth: int, width: int, heads: int, dropout: float) -> None:
+        super().__init__(Block(width, heads, dropout) for _ in range(depth))
+        self.size = width // heads
+
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """Tokens that know of each other.
+
+        Args:
+            x: (N, T, D).
+            positions: (N, T) of the tokens in their line [frames].
+            mask: (N, T) bool, False = padding, which nobody looks at.
+        """
+        turns = rotations(positions, self.size)
+        for block in self:
+            x = block(x, turns, mask[:, None, None, :])
+        return x
+
+
+def places(x: Tensor) -> Tensor:
+    """(N, T) positions 0, 1, 2, … of the tokens of (N, T, D)."""
+    return torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])

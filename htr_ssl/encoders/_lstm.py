@@ -1,0 +1,42 @@
+"""Bidirectional LSTM over frames of free length.
+
+Letters: N batch, T frames, D features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from htr_ssl.encoders._frames import Frames
+
+
+class Context(nn.Module):
+    """Two bidirectional LSTM layers over the frames.
+
+    Each direction is an LSTM of its own on dense tensors: the backward one reads every sequence from its own last
+    frame, so that padding comes after the text in both. Packed sequences do the same 2.4 times slower on a CPU.
+    """
+
+    def __init__(self, inputs: int, units: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        sizes = (inputs, 2 * units)
+        self.forwards = nn.ModuleList(nn.LSTM(size, units, batch_first=True) for size in sizes)
+        self.backwards = nn.ModuleList(nn.LSTM(size, units, batch_first=True) for size in sizes)
+
+    def forward(self, frames: Frames) -> Frames:
+        """(N, T, D) -> (N, T, 2 * units)."""
+        x, mask = frames.features.float(), frames.mask()[..., None]
+        time = torch.arange(x.shape[1], device=x.device)
+        last = frames.lengths[:, None] - 1
+        # (N, T): positions of the frames in reverse; padding stays where it is.
+        reverse = torch.where(time <= last, last - time, time)[..., None]
+        # float32: not every device has a low-precision LSTM.
+        with torch.autocast(x.device.type, enabled=False):
+            for ahead, back in zip(self.forwards, self.backwards, strict=True):
+                x = self.dropout(x)
+                y, _ = ahead(x)
+                z, _ = back(x.gather(1, reverse.expand_as(x)))
+                x = torch.cat((y, z.gather(1, reverse.expand_as(z))), 2) * mask
+        return Frames(x, frames.lengths)

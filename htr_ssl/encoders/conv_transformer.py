@@ -1,0 +1,91 @@
+"""Convolutions and a transformer over their frames.
+
+Source: Barrere et al. 2022, "A light transformer-based architecture for handwritten text recognition",
+HAL hal-03685976, and Li et al. 2025, "HTR-VT", arXiv 2409.08573, for a convolutional stem in front of a small
+transformer, with which it learns from few lines.
+
+Differs from the papers: rotary positions, so that the width is free; the convolutions are those of `crnn`.
+
+Letters: N batch, C channels, H height, W width, T frames, D features.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from htr_ssl.encoders._attention import Blocks, places
+from htr_ssl.encoders._convolutions import Backbone
+from htr_ssl.encoders._frames import Frames, halved
+
+
+class Config(BaseModel):
+    """Options of the convolutional transformer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    preset: Literal["small", "base"] = "small"
+    """small: 1.5 M parameters, for two CPU cores; base: 12 M, for many labels or a GPU."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout on what each block adds."""
+
+
+_PRESETS = {
+    # widths of the four convolutional stages, their residual blocks, transformer blocks, D, heads
+    "small": ((16, 32, 64, 128), (1, 1, 0), 4, 160, 5),
+    "base": ((32, 64, 128, 256), (1, 2, 1), 6, 352, 8),
+}
+
+
+class Context(nn.Module):
+    """Transformer over the frames of a line."""
+
+    def __init__(self, depth: int, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = Blocks(depth, width, heads, dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, frames: Frames) -> Frames:
+        """(N, T, D) -> (N, T, D)."""
+        mask = frames.mask()
+        x = self.norm(self.blocks(frames.features, places(frames.features), mask))
+        return Frames(x * mask[..., None].to(x.dtype), frames.lengths)
+
+
+class Encoder(nn.Module):
+    """Backbone and context model: images to frames.
+
+    Attributes:
+        stride: pixels of width per frame.
+        out_dim: D, features per frame.
+        height, in_channels: of the images it takes.
+    """
+
+    stride = 4
+
+    def __init__(self, config: Config, height: int, in_channels: int = 1) -> None:
+        super().__init__()
+        widths, residuals, depth, width, heads = _PRESETS[config.preset]
+        self.height, self.in_channels = height, in_channels
+        self.out_dim = self.backbone_dim = width
+        self.backbone = Backbone(height, in_channels, widths, residuals, width)
+        self.context = Context(depth, width, heads, config.dropout)
+
+    def frames(self, widths: Tensor) -> Tensor:
+        """(N,) widths [px] -> (N,) numbers of frames, without running the network."""
+        return halved(halved(widths))
+
+    def forward(self, images: Tensor, widths: Tensor) -> Frames:
+        """Images to context frames.
+
+        Args:
+            images: (N, C, H, W) in [0, 1], 1 = white paper; what lies right of a sample's width is ignored.
+            widths: (N,) valid width of each image [px].
+
+        Returns:
+            (N, T, D) features and (N,) lengths.
+        """
+        frames: Frames = self.context(self.backbone(images, widths))
+        return frames
