@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +20,19 @@ from htr_ssl.errors import UserError
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
+    What a killed process of this machine left of the same file is removed too.
+
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    start = f".{path.name}.{platform.node()}-"
+    temporary = path.with_name(f"{start}{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{glob.escape(start)}*.tmp"):
+            if not _runs(left.name.removeprefix(start).removesuffix(".tmp")):
+                left.unlink(missing_ok=True)
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
@@ -37,6 +45,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _runs(pid: str) -> bool:
+    """Whether a process of this number is there."""
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:

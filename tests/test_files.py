@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -49,3 +51,13 @@ def test_failure_inside_leaves_nothing(tmp_path):
 def test_json_is_readable_text(tmp_path):
     files.write_json(tmp_path / "a.json", {"é": [1, 2]})
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "é": [\n    1,\n    2\n  ]\n}\n'
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    write = "import sys, os, pathlib; from htr_ssl.files import atomic_path\n"
+    write += "with atomic_path(pathlib.Path(sys.argv[1])) as path: path.write_bytes(b'half'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", write, str(tmp_path / "x.txt")], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.read_bytes() == b"half"
+    files.write_bytes(tmp_path / "x.txt", b"whole")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.txt"]
