@@ -34,7 +34,10 @@ def runs(data: DataConfig, steps: int, batch_size: int, threads: int) -> dict[st
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in plugins.names("htr_ssl.methods"):
-            config = PretrainConfig(data=data, method=PluginConfig(name=name), train=train)
+            encoder = getattr(plugins.load("htr_ssl.methods", name), "ENCODERS", ["crnn"])[0]
+            config = PretrainConfig(
+                data=data, encoder=PluginConfig(name=encoder), method=PluginConfig(name=name), train=train
+            )
             pretrain.run(config, Path(folder) / name, progress=False)
             found[f"pretrain {name}"] = Path(folder) / name
         finetune.run(FinetuneConfig(data=data, train=train), Path(folder) / "finetune", progress=False)

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from htr_ssl import model_file, plugins
 from htr_ssl.data.batch import Images
-from htr_ssl.methods import masked_image, rotation, simclr
+from htr_ssl.errors import UserError
+from htr_ssl.methods import _pixels, mae, masked_image, rotation, simclr
 
 NAMES = plugins.names("htr_ssl.methods")
 ORACLE = Path(__file__).parents[2] / "shared" / "oracle" / "ssl_oracle.npz"
@@ -31,7 +32,8 @@ def strokes(count=8, height=32, width=128, seed=0):
 def build(name, **options):
     torch.manual_seed(0)
     module = plugins.load("htr_ssl.methods", name)
-    return module.Method(module.Config(**options), model_file.build_encoder("crnn", {}, 32, 1))
+    encoder = getattr(module, "ENCODERS", ["crnn"])[0]
+    return module.Method(module.Config(**options), model_file.build_encoder(encoder, {}, 32, 1))
 
 
 def generator(seed=0):
@@ -141,15 +143,43 @@ def test_masked_image_knows_nothing_of_hidden_pixels():
     assert masked.pixels[columns.expand_as(masked.pixels)].unique().tolist() == [masked_image.GREY]
 
 
-def test_masked_image_strips_and_repainting_are_inverse():
-    method = build("masked_image")
-    pixels = torch.rand(2, 1, 32, 64)
-    strips = method._strips(pixels, 16)
-    assert torch.equal(strips[1, 3].reshape(4, 32), pixels[1, 0, :, 12:16].T)
-    whole, masked, painted = method.eval().reconstruct(strokes(), generator())
+def test_strips_and_painting_are_inverse():
+    images = Images(torch.rand(2, 1, 32, 62), torch.tensor([62, 40]))
+    strips = _pixels.strips(images.pixels, 4)
+    assert torch.equal(strips[1, 3].reshape(4, 32), images.pixels[1, 0, :, 12:16].T)
+    again = _pixels.painted(_pixels.strips(_pixels.standardised(images), 4), images)
+    torch.testing.assert_close(again, images.pixels)
+
+
+@pytest.mark.parametrize("name", ["masked_image", "mae"])
+def test_only_hidden_strips_are_repainted(name):
+    whole, masked, painted = build(name).eval().reconstruct(strokes(), generator())
     shown = masked.pixels != masked_image.GREY
     assert torch.equal(painted.pixels[shown], whole.pixels[shown])
     assert not torch.equal(painted.pixels[~shown], masked.pixels[~shown])
+
+
+def test_mae_drops_the_share_asked_for():
+    method = build("mae", ratio=0.75)
+    whole = strokes(16, width=400)
+    hidden, counts = method._hide(whole, generator()), method.encoder.frames(whole.widths)
+    kept = counts - hidden.sum(1)
+    torch.testing.assert_close(kept, (counts * 0.25).round().long())
+    assert not hidden[torch.arange(100) >= counts[:, None]].any()
+
+
+def test_mae_knows_nothing_of_dropped_strips():
+    method, whole = build("mae").eval(), strokes()
+    hidden = method._hide(whole, generator())
+    other = torch.where(method._columns(hidden, whole.pixels.shape[3]), torch.rand_like(whole.pixels), whole.pixels)
+    with torch.no_grad():
+        first, second = (method._paint(Images(pixels, whole.widths), hidden) for pixels in (whole.pixels, other))
+    assert torch.equal(first, second)
+
+
+def test_mae_needs_tokens():
+    with pytest.raises(UserError, match=r"encoder\.name=vit_strips"):
+        mae.Method(mae.Config(), model_file.build_encoder("crnn", {}, 32, 1))
 
 
 def test_rotation_turns_windows_in_place():

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Generator, Tensor, nn, unflatten
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
 from htr_ssl.encoders._contract import EncoderModule
+from htr_ssl.methods._pixels import painted, standardised, strips
 
 GREY = 0.5
 """What hidden pixels become."""
@@ -55,7 +56,8 @@ class Method(nn.Module):
         """Squared error on the hidden frames' pixels."""
         whole, masked, hidden = self._hide(images, generator)
         predicted = self.decoder(self.encoder(masked.pixels, masked.widths).features)  # (N, T, S*H*C)
-        error = (predicted.float() - self._strips(_standardised(whole), hidden.shape[1])).square().mean(2)
+        wanted = strips(standardised(whole), self.encoder.stride)  # (N, T, S*H*C)
+        error = (predicted.float() - wanted).square().mean(2)
         return {"loss": (error * hidden).sum() / hidden.sum().clamp(min=1)}
 
     @torch.no_grad()
@@ -63,11 +65,9 @@ class Method(nn.Module):
         """Whole, masked and repainted images, for a person to look at."""
         whole, masked, hidden = self._hide(images, generator)
         predicted = self.decoder(self.encoder(masked.pixels, masked.widths).features)
-        mean, spread = _moments(whole)
-        _, c, h, w = whole.pixels.shape
-        pixels = unflatten(predicted, 2, (-1, h, c)).permute(0, 4, 3, 1, 2).flatten(3)[..., :w]  # (N, C, H, W)
-        pixels = (pixels * spread + mean).clamp(0, 1)
-        return whole, masked, Images(torch.where(self._columns(hidden, w), pixels, whole.pixels), whole.widths)
+        pixels = painted(predicted, whole)
+        columns = self._columns(hidden, pixels.shape[3])
+        return whole, masked, Images(torch.where(columns, pixels, whole.pixels), whole.widths)
 
     def _hide(self, images: Images, generator: Generator) -> tuple[Images, Images, Tensor]:
         """Whole and masked images, and the hidden frames: (N, T) bool, True = hidden."""
@@ -85,25 +85,3 @@ class Method(nn.Module):
     def _columns(self, hidden: Tensor, width: int) -> Tensor:
         """(N, T) -> (N, 1, 1, W)."""
         return hidden.repeat_interleave(self.encoder.stride, 1)[:, None, None, :width]
-
-    def _strips(self, pixels: Tensor, count: int) -> Tensor:
-        """(N, C, H, W) -> the pixels of each frame, (N, T, S*H*C)."""
-        stride = self.encoder.stride
-        pixels = F.pad(pixels, (0, count * stride - pixels.shape[3]))
-        return unflatten(pixels, 3, (count, stride)).permute(0, 3, 4, 2, 1).flatten(2)
-
-
-def _moments(images: Images) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each image's valid pixels, (N, 1, 1, 1)."""
-    inside = torch.arange(images.pixels.shape[3], device=images.widths.device) < images.widths[:, None]
-    weight = inside[:, None, None, :] / (images.widths * images.pixels.shape[1] * images.pixels.shape[2]).view(
-        -1, 1, 1, 1
-    )
-    mean = (images.pixels * weight).sum((1, 2, 3), keepdim=True)
-    variance = ((images.pixels - mean).square() * weight).sum((1, 2, 3), keepdim=True)
-    return mean, variance.sqrt() + 0.05
-
-
-def _standardised(images: Images) -> Tensor:
-    mean, spread = _moments(images)
-    return (images.pixels - mean) / spread
