@@ -14,6 +14,7 @@ import typer
 from htr_ssl import __version__
 from htr_ssl.cli_data import data
 from htr_ssl.cli_show import encoders, formats, methods, note, say, show
+from htr_ssl.cli_speed import profile
 from htr_ssl.errors import UserError
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def transcribe(
     _fail([f"{path}: {text}" for path, text in failed], len(outcome.done) + len(outcome.skipped) + len(failed))
 
 
+app.command(rich_help_panel="Measure")(profile)
 app.add_typer(data, name="data", rich_help_panel="Use")
 for _command in (methods, encoders, formats, show):
     app.command(rich_help_panel="What there is")(_command)

@@ -92,7 +92,7 @@ class TrainConfig(Strict):
     steps: int = Field(2000, ge=1)
     """Number of updates."""
     batch_size: int = Field(32, ge=1)
-    """Images per update."""
+    """Images per update, over all processes together."""
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate of AdamW."""
     weight_decay: float = Field(0.01, ge=0)
@@ -112,7 +112,11 @@ class TrainConfig(Strict):
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     threads: int = Field(0, ge=0)
-    """CPU threads; 0 = all cores."""
+    """CPU threads of each process; 0 = all cores."""
+    devices: int = Field(1, ge=1)
+    """Processes per machine that share every batch: one per GPU, or several on the CPU (see docs/scale.md)."""
+    num_nodes: int = Field(1, ge=1)
+    """Machines."""
     workers: int = Field(-1, ge=-1)
     """Loader processes; -1 = none if the images fit into memory, else one per spare core."""
     track: bool = False

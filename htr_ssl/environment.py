@@ -14,18 +14,32 @@ from htr_ssl import __version__
 
 
 def hardware(device: str = "cpu") -> str:
-    """Processor and number of cores, and the GPU if `device` is one, in words."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    """Processor, number of cores and vector instructions, and the GPU if `device` is one, in words."""
+    model = next(iter(_cpuinfo("model name")), platform.processor() or platform.machine())
     gpu = ""
     if device.startswith("cuda"):
         import torch
 
         gpu = f", {torch.cuda.get_device_name(device)}"
-    return f"{model}, {os.cpu_count()} cores{gpu}"
+    features = "".join(f" {name}" for name in isa())
+    return f"{model}, {os.cpu_count()} cores{',' if features else ''}{features}{gpu}"
+
+
+def isa() -> list[str]:
+    """Vector instructions of the processor that decide how fast it computes: of avx2, avx512, avx512_bf16, amx_bf16.
+
+    Empty where the system does not name them (not Linux).
+    """
+    flags = set(next(iter(_cpuinfo("flags")), "").split())
+    names = {"avx2": "avx2", "avx512f": "avx512", "avx512_bf16": "avx512_bf16", "amx_bf16": "amx_bf16"}
+    return [name for flag, name in names.items() if flag in flags]
+
+
+def _cpuinfo(field: str) -> list[str]:
+    """Values of a field for every core, none where there is no such list."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.partition(":")[2].strip() for line in lines if line.startswith(field)]
 
 
 def environment() -> dict[str, Any]:

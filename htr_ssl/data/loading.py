@@ -191,10 +191,21 @@ class StepSampler(Sampler[list[int]]):
 
     In every pass over the data the images are shuffled, sorted by width within pools of 40 batches, cut into batches,
     and the batches shuffled. The last batch of a pass is filled with its first images.
+
+    Of several processes each iterates over its share of the same batches: every `world`-th image from the `rank`-th on.
     """
 
-    def __init__(self, widths: Sequence[int], batch_size: int, seed: int, steps: int, round_steps: int) -> None:
-        self.widths = np.asarray(widths)
+    def __init__(
+        self,
+        widths: Sequence[int],
+        batch_size: int,
+        seed: int,
+        steps: int,
+        round_steps: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.widths, self.rank, self.world = np.asarray(widths), rank, world
         self.batch_size, self.seed, self.steps, self.round_steps = batch_size, seed, steps, round_steps
         self.round = 0
         self._pass: tuple[int, list[list[int]]] = (-1, [])
@@ -209,10 +220,10 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         first = self.round * self.round_steps
         for step in range(first, first + len(self)):
-            yield self.batch(step)
+            yield self.batch(step)[self.rank :: self.world]
 
     def batch(self, step: int) -> list[int]:
-        """Positions of one step's images."""
+        """Positions of one step's images, of all processes."""
         per_pass = -(-len(self.widths) // self.batch_size)
         number, place = divmod(step, per_pass)
         if self._pass[0] != number:
@@ -230,7 +241,11 @@ class StepSampler(Sampler[list[int]]):
         return [batches[i] for i in random.permutation(len(batches))]
 
 
-def sorted_batches(widths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """All positions once, in batches of like width, for validation."""
+def sorted_batches(widths: Sequence[int], batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+    """All positions once, in batches of like width, for validation; of several processes each gets some, at least one.
+
+    With fewer batches than processes some batches are handed out twice.
+    """
     order = sorted(range(len(widths)), key=lambda i: widths[i])
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return batches[rank % len(batches) :: world] if world > 1 else batches

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from htr_ssl import model_file
 from htr_ssl.files import atomic_path, write_text
+from htr_ssl.training import distributed
 from htr_ssl.training.module import System
 
 
@@ -30,6 +31,7 @@ class Checkpoints(Callback):
         stopped: whether patience ran out.
         rows: one row of the log per check.
         readings: step, what is written and what was read of a few validation images at each check.
+        choices: what the engine chose, with reasons.
     """
 
     def __init__(self, folder: Path, patience: int) -> None:
@@ -37,6 +39,7 @@ class Checkpoints(Callback):
         self.best, self.stale, self.stopped = float("inf"), 0, False
         self.rows: list[dict[str, Any]] = []
         self.readings: list[tuple[int, str, str]] = []
+        self.choices: dict[str, str] = {}
         self._clock = _Clock()
 
     @property
@@ -66,21 +69,36 @@ class Checkpoints(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """A check."""
         assert isinstance(module, System)
-        row = {"step": trainer.global_step, **self._clock.row(), "lr": trainer.optimizers[0].param_groups[0]["lr"]}
-        row |= {name: float(value) for name, value in module.terms.items() if name != "loss"} | module.checks
+        row = {
+            "step": trainer.global_step,
+            **self._clock.row(trainer.world_size),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+        }
+        row |= self._terms(module) | module.checks
         self.rows.append(row)
         if module.checks:
             if module.checks["val_cer"] < self.best:
                 self.best, self.stale = module.checks["val_cer"], 0
-                model_file.save(self.best_weights, module.best_model().state_dict(), {"kind": "weights", **row})
+                if trainer.is_global_zero:
+                    model_file.save(self.best_weights, module.best_model().state_dict(), {"kind": "weights", **row})
             else:
                 self.stale += 1
             self.readings += [(trainer.global_step, *reading) for reading in module.samples]
             self.stopped = bool(self.patience) and self.stale >= self.patience
-        self._write_log()
-        with atomic_path(self.last) as temporary:
-            trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            self._write_log()
+            with atomic_path(self.last) as temporary:
+                trainer.save_checkpoint(temporary)
+        else:
+            trainer.save_checkpoint(self.last)  # takes part, writes nothing
         trainer.should_stop = trainer.should_stop or self.stopped
+
+    @staticmethod
+    def _terms(module: System) -> dict[str, float]:
+        """Terms of the last step but the loss; of several processes the weighted mean."""
+        terms = {name: float(value) for name, value in module.terms.items() if name != "loss"}
+        sums = distributed.total([value * float(module.scale) for value in terms.values()])
+        return {name: value / module.trainer.world_size for name, value in zip(terms, sums, strict=True)}
 
     def _write_log(self) -> None:
         names = list(dict.fromkeys(key for row in self.rows for key in row))
@@ -122,22 +140,29 @@ class _Clock:
         self.mark = time.perf_counter()
         self.images, self.loss, self.steps = self.images + images, self.loss + loss, self.steps + 1
 
-    def row(self) -> dict[str, float]:
-        """Mean loss, seconds of the steps (validation not counted), images/s, share of the time without a batch."""
+    def row(self, world: int) -> dict[str, float]:
+        """Mean loss, seconds of the steps (validation not counted), images/s, share of the time without a batch.
+
+        Loss and images are those of all `world` processes, times those of this one.
+        """
         seconds = max(self.mark - self.start, 1e-9)
+        loss, images = distributed.total([self.loss, self.images])
         return {
-            "loss": self.loss / max(self.steps, 1),
+            "loss": loss / world / max(self.steps, 1),
             "seconds": seconds,
-            "images_per_second": self.images / seconds,
+            "images_per_second": images / seconds,
             "loader_share": self.waited / seconds,
         }
 
 
 class Bar(Callback):
-    """Progress of the whole run with loss, validation CER and the time left; plain lines where there is no terminal."""
+    """Progress of the whole run with loss, validation CER and the time left; plain lines where there is no terminal.
 
-    def __init__(self, title: str, steps: int) -> None:
-        self.title, self.steps = title, steps
+    Before the first step it says what the engine chose, and why.
+    """
+
+    def __init__(self, title: str, steps: int, choices: dict[str, str] | None = None) -> None:
+        self.title, self.steps, self.choices = title, steps, choices or {}
         self.console = Console(stderr=True)
         self.live = self.console.is_terminal and sys.stderr.isatty()
         self.progress: Progress | None = None
@@ -146,7 +171,9 @@ class Bar(Callback):
         self._first = 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Draws the bar."""
+        """Says the choices, draws the bar."""
+        for name, choice in self.choices.items():
+            self.console.print(f"{name} {choice}", highlight=False, markup=False, style="dim")
         self._began, self._first = time.monotonic(), trainer.global_step
         if self.live:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

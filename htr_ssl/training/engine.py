@@ -7,17 +7,16 @@ is killed repeats at most one round and ends with the same weights.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
@@ -29,10 +28,10 @@ from htr_ssl.environment import environment, hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
 from htr_ssl.seeds import derive
+from htr_ssl.training import choices, distributed
 from htr_ssl.training.callbacks import Bar, Checkpoints
+from htr_ssl.training.choices import precision
 from htr_ssl.training.module import System
-
-Precision = Literal["32-true", "bf16-mixed"]
 
 
 def open_run(out: Path, config: Strict) -> None:
@@ -46,28 +45,23 @@ def open_run(out: Path, config: Strict) -> None:
         raise UserError(
             f"{out}: it holds a run with another configuration (see {path}); choose another name or remove it"
         )
+    if distributed.rank(config.train):  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", category=UserWarning)  # the first process says it
+        return
     write_text(path, dump_config(config))
     write_json(out / "env.json", environment())
 
 
 def _comparable(config: Strict) -> str:
-    """The configuration without what does not change a result."""
-    neutral = {name: TrainConfig.model_fields[name].default for name in ("device", "threads", "workers", "track")}
+    """The configuration without what may change while a run goes on.
+
+    `devices` and `num_nodes` are of that kind: `batch_size` counts the images of all processes, so that a run on one
+    GPU can go on with four. As with another device, random draws and rounding differ then.
+    """
+    hardware = ("device", "devices", "num_nodes", "threads", "workers", "track")
+    neutral = {name: TrainConfig.model_fields[name].default for name in hardware}
     train = config.train.model_copy(update=neutral)  # type: ignore[attr-defined]
     return dump_config(config.model_copy(update={"train": train}))
-
-
-def precision(name: str, device: torch.device) -> Precision:
-    """bf16 if asked for, or if `auto` and the device computes it natively; emulated it is 10 to 40 times slower."""
-    if name == "auto":
-        if device.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            flags = Path("/proc/cpuinfo")
-            text = flags.read_text() if device.type == "cpu" and flags.exists() else ""
-            native = "amx_bf16" in text or "avx512_bf16" in text
-        name = "bf16" if native else "32"
-    return "bf16-mixed" if name == "bf16" else "32-true"
 
 
 def summary(checks: Checkpoints, train: Strips, device: torch.device) -> dict[str, Any]:
@@ -86,15 +80,18 @@ def summary(checks: Checkpoints, train: Strips, device: torch.device) -> dict[st
         "device": str(device),
         "hardware": hardware(str(device)),
         "threads": torch.get_num_threads(),
+        "choices": checks.choices,
     }
     return result | ({"best_cer": checks.best, "stopped_early": checks.stopped} if checks.best < float("inf") else {})
 
 
 def prepare_device(config: TrainConfig, seed: int) -> torch.device:
     """Threads, device and the seed from which weights start."""
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(choices.threads(config))
     torch.manual_seed(derive(seed, "weights"))
-    return model_file.resolve_device(config.device)
+    device = model_file.resolve_device(config.device)
+    distributed.check(config, device)
+    return device
 
 
 def fit(
@@ -106,49 +103,67 @@ def fit(
     seed: int,
     title: str,
     progress: bool,
+    callbacks: Sequence[Callback] = (),
 ) -> Checkpoints:
     """Trains until the steps are done or patience runs out; continues from the last checkpoint if there is one.
 
+    Of several processes (`train.devices`, `train.num_nodes`) only the first returns; the others end here.
+
     Raises:
-        UserError: the last checkpoint is damaged.
+        UserError: the last checkpoint is damaged, or the processes do not train the same thing.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same call continues.
+        SystemExit: in all processes but the first.
     """
     device = model_file.resolve_device(config.device)
     checkpoints = Checkpoints(out, config.patience)
+    checkpoints.choices = choices.explained(config, device, train.in_memory)
     state = _load_state(checkpoints)
-    if state and (checkpoints.stopped or state["global_step"] >= config.steps):
-        system.load_state_dict(state["state_dict"])
-        return checkpoints
-    sampler = StepSampler(train.widths, config.batch_size, seed, config.steps, config.check_every)
-    workers = 0 if train.in_memory else max(1, (os.cpu_count() or 2) - 1)
-    options: dict[str, Any] = {"num_workers": workers if config.workers < 0 else config.workers}
+    facts = {"images": len(train), "widths": sum(train.widths), "step": state["global_step"] if state else 0}
+    together = distributed.Together(facts)
+    with distributed.joined(config, together):
+        if state and (checkpoints.stopped or state["global_step"] >= config.steps):
+            system.load_state_dict(state["state_dict"])
+            return checkpoints
+        rank, world = distributed.rank(config), distributed.world(config)
+        loader, checks = _loaders(train, validation, config, seed, device)
+        bar = [Bar(title, config.steps, checkpoints.choices)] if progress and not rank else []
+        with _quiet():
+            trainer = Trainer(
+                accelerator="gpu" if device.type == "cuda" else device.type,
+                precision=precision(config.precision, device),
+                max_epochs=-(-config.steps // config.check_every),
+                gradient_clip_val=config.clip,
+                callbacks=[checkpoints, *([together] if world > 1 else []), *bar, *callbacks],
+                default_root_dir=out,
+                logger=_logger(out) if config.track else False,
+                use_distributed_sampler=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                log_every_n_steps=config.check_every,
+                **distributed.trainer_options(config, device),
+            )
+            system.to(memory_format=torch.channels_last)
+            with _interruptible():
+                last = checkpoints.last if state else None
+                trainer.fit(system, loader, checks, ckpt_path=last, weights_only=True)
+    return checkpoints
+
+
+def _loaders(
+    train: Strips, validation: Strips | None, config: TrainConfig, seed: int, device: torch.device
+) -> tuple[Any, Any]:
+    """Loaders of this process's share of the training and the validation images."""
+    place = (distributed.rank(config), distributed.world(config))
+    sampler = StepSampler(train.widths, config.batch_size, seed, config.steps, config.check_every, *place)
+    options: dict[str, Any] = {"num_workers": choices.workers(config, train.in_memory)}
     options |= {"persistent_workers": options["num_workers"] > 0, "pin_memory": device.type == "cuda"}
     loader = DataLoader(train, sampler=sampler, batch_size=None, **options)
-    checks = None
-    if validation is not None:
-        batches = sorted_batches(validation.widths, config.batch_size)
-        checks = DataLoader(validation, sampler=batches, batch_size=None)
-    with _quiet():
-        trainer = Trainer(
-            accelerator="gpu" if device.type == "cuda" else device.type,
-            devices=[device.index] if device.index is not None else 1,
-            precision=precision(config.precision, device),
-            max_epochs=-(-config.steps // config.check_every),
-            gradient_clip_val=config.clip,
-            callbacks=[checkpoints] + ([Bar(title, config.steps)] if progress else []),
-            default_root_dir=out,
-            logger=_logger(out) if config.track else False,
-            use_distributed_sampler=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=config.check_every,
-        )
-        system.to(memory_format=torch.channels_last)
-        with _interruptible():
-            trainer.fit(system, loader, checks, ckpt_path=checkpoints.last if state else None, weights_only=True)
-    return checkpoints
+    if validation is None:
+        return loader, None
+    batches = sorted_batches(validation.widths, config.batch_size, *place)
+    return loader, DataLoader(validation, sampler=batches, batch_size=None)
 
 
 def restore(system: System, out: Path) -> None:
@@ -198,6 +213,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.*")
+            warnings.filterwarnings("ignore", message="find_unused_parameters=True")
             yield
     finally:
         logger.setLevel(level)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import Callback
 
 from htr_ssl import ctc, model_file
 from htr_ssl.charset import NORMALISATION, Charset, listing, merge
@@ -23,7 +25,7 @@ from htr_ssl.training.module import Labelled, System
 FILE = "model.safetensors"
 
 
-def run(config: FinetuneConfig, out: Path, progress: bool = True) -> Path:
+def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Sequence[Callback] = ()) -> Path:
     """Fine-tunes in the run folder `out`, or continues there, and returns the recognizer's file.
 
     Raises:
@@ -54,7 +56,7 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True) -> Path:
     system = System(Labelled(recognizer, TextAugment(config.augment), config.head_warmup), config.train, config.seed)
     system.charset, system.references = charset, validation.texts()
     title = f"finetune {100 * config.fraction:g} %"
-    checks = engine.fit(system, train, validation, config.train, out, config.seed, title, progress)
+    checks = engine.fit(system, train, validation, config.train, out, config.seed, title, progress, callbacks)
     _, state = model_file.read(checks.best_weights)
     summary = engine.summary(checks, train, device)
     model_file.save(

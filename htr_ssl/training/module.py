@@ -1,6 +1,8 @@
 """Adapters between our tasks and the training engine: the only LightningModule of the project.
 
-A task is an ``nn.Module`` whose forward takes (batch, generator) and returns a dict of scalars with ``loss``.
+A task is an ``nn.Module`` whose forward takes (batch, generator) and returns a dict of scalars with ``loss``. What the
+loss was divided by may be there as ``weight``: the shares of several processes are weighted with it. Without, they are
+weighted with their number of images.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Batch
 from htr_ssl.recognizers.ctc import Recognizer
 from htr_ssl.seeds import derive
+from htr_ssl.training import distributed
 from htr_ssl.training.optim import optimiser, schedule
 
 
@@ -48,7 +51,8 @@ class Labelled(nn.Module):
     def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Any]:
         """Terms of the recognizer's loss; while `progress` is below the head's warm-up, only the heads learn."""
         images = self.augment(batch.images(), generator)
-        return self.model.loss(images, batch, freeze_encoder=progress < self.head_warmup)
+        terms = self.model.loss(images, batch, freeze_encoder=progress < self.head_warmup)
+        return {"weight": batch.target_lengths.sum(), **terms}
 
 
 class System(LightningModule):
@@ -56,6 +60,7 @@ class System(LightningModule):
 
     Attributes:
         terms: the last step's scalars.
+        scale: factor of the last step's loss, 1 if there is one process.
         checks: scores of the last validation.
         samples: written and read of a few validation images.
     """
@@ -64,10 +69,12 @@ class System(LightningModule):
         super().__init__()
         self.task, self.config, self.seed = task, config, seed
         self.average = AveragedModel(task.model, multi_avg_fn=self._average) if config.ema else None
+        if self.average is not None:
+            self.average.requires_grad_(False)
         self.terms: dict[str, Any] = {}
+        self.scale: Tensor | float = 1.0
         self.checks: dict[str, float] = {}
         self.samples: list[tuple[str, str]] = []
-        self._counts: list[tuple[int, int, int]] = []
         self._read: dict[int, str] = {}
         self.charset: Charset | None = None
         self.references: Sequence[str] = ()
@@ -77,11 +84,17 @@ class System(LightningModule):
         return self.average.module if self.average is not None else self.task.model
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Loss of one update; its randomness starts anew from seed and step, so that a resumed run draws the same."""
-        torch.manual_seed(derive(self.seed, "dropout", self.global_step))
-        generator = Generator().manual_seed(derive(self.seed, "augment", self.global_step))
+        """Loss of one update; its randomness starts anew from seed and step, so that a resumed run draws the same.
+
+        Of several processes each draws its own, and scales its loss to its share of the batch.
+        """
+        place = (self.global_step, self.global_rank) if self.global_rank else (self.global_step,)
+        torch.manual_seed(derive(self.seed, "dropout", *place))
+        generator = Generator().manual_seed(derive(self.seed, "augment", *place))
         self.terms = self.task(batch, generator, self.global_step / self.config.steps)
-        return self.terms["loss"]  # type: ignore[no-any-return]
+        self.scale = distributed.scale(self.terms.pop("weight", len(batch.widths)))
+        loss: Tensor = self.terms["loss"]
+        return loss * self.scale if isinstance(self.scale, Tensor) else loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
         """After an update: moving averages."""
@@ -99,27 +112,26 @@ class System(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Forgets the last validation."""
         self.best_model().eval()
-        self._counts.clear()
+        distributed.align(self)
         self._read.clear()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Reads one batch and counts edits."""
+        """Reads one batch."""
         assert self.charset is not None
         images = batch.images()
         logits, lengths = self.best_model()(images.pixels, images.widths)
         for position, (indices, _) in zip(batch.indices.tolist(), ctc.greedy(logits, lengths), strict=True):
-            written, read = self.references[position], self.charset.decode(indices)
-            self._counts.append((Levenshtein.distance(written, read), len(written), written == read))
-            self._read[position] = read
+            self._read[position] = self.charset.decode(indices)
 
     def on_validation_epoch_end(self) -> None:
-        """Corpus CER, exact matches, and some readings."""
-        edits, characters, exact = (sum(column) for column in zip(*self._counts, strict=True))
-        empty = sum(not read for read in self._read.values()) / len(self._read)
+        """Corpus CER, exact matches, and some readings, of all processes."""
+        for other in distributed.gathered(self._read):
+            self._read |= other
+        pairs = [(self.references[position], read) for position, read in self._read.items()]
         self.checks = {
-            "val_cer": edits / max(characters, 1),
-            "val_exact": exact / len(self._counts),
-            "val_empty": empty,
+            "val_cer": sum(Levenshtein.distance(*pair) for pair in pairs) / max(sum(len(w) for w, _ in pairs), 1),
+            "val_exact": sum(written == read for written, read in pairs) / len(pairs),
+            "val_empty": sum(not read for _, read in pairs) / len(pairs),
         }
         chosen = sorted(self._read)[:: max(1, len(self._read) // 5)][:5]
         self.samples = [(self.references[i], self._read[i]) for i in chosen]

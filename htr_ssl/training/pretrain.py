@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from lightning.pytorch import Callback
 
 from htr_ssl import model_file, plugins
 from htr_ssl.charset import NORMALISATION
@@ -17,7 +20,7 @@ from htr_ssl.training.module import System, Unlabelled
 FILE = "encoder.safetensors"
 
 
-def run(config: PretrainConfig, out: Path, progress: bool = True) -> Path:
+def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Sequence[Callback] = ()) -> Path:
     """Pretrains in the run folder `out`, or continues there, and returns the encoder's file.
 
     Raises:
@@ -40,7 +43,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True) -> Path:
     method = build_method(config.method.name, config.method.options(), encoder)
     system = System(Unlabelled(method), config.train, config.seed)
     checks = engine.fit(
-        system, strips, None, config.train, out, config.seed, f"pretrain {config.method.name}", progress
+        system, strips, None, config.train, out, config.seed, f"pretrain {config.method.name}", progress, callbacks
     )
     state = {name: value for name, value in system.best_model().state_dict().items() if name.startswith("encoder.")}
     if config.scope == "backbone":

@@ -1,0 +1,64 @@
+"""What the engine chooses by itself, each with its reason: precision, loader processes, threads, devices."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import torch
+
+from htr_ssl.config import TrainConfig
+from htr_ssl.environment import isa
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+def precision(name: str, device: torch.device) -> Precision:
+    """bf16 if asked for, or if `auto` and the device computes it natively; emulated it is 10 to 40 times slower."""
+    if name == "auto":
+        name = "bf16" if _native(device) else "32"
+    return "bf16-mixed" if name == "bf16" else "32-true"
+
+
+def threads(config: TrainConfig) -> int:
+    """CPU threads of each process; the processes of a machine share its cores."""
+    on_cpu = config.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return config.threads or max(1, (os.cpu_count() or 1) // (config.devices if on_cpu else 1))
+
+
+def workers(config: TrainConfig, in_memory: bool) -> int:
+    """Loader processes of each process."""
+    if config.workers >= 0:
+        return config.workers
+    return 0 if in_memory else max(1, ((os.cpu_count() or 2) - 1) // config.devices)
+
+
+def explained(config: TrainConfig, device: torch.device, in_memory: bool) -> dict[str, str]:
+    """Every choice and its reason, in words."""
+    count = config.devices * config.num_nodes
+    number = "bf16" if precision(config.precision, device) == "bf16-mixed" else "32"
+    cores = f"train.threads=0: {os.cpu_count()} cores" + (f" for {config.devices} processes" if count > 1 else "")
+    fit = f"the images {'fit' if in_memory else 'do not fit'} in memory"
+    share = f", about {config.batch_size / count:g} images of each batch per process" if count > 1 else ""
+    return {
+        "precision": f"{number}: {_why(device) if config.precision == 'auto' else 'as configured'}",
+        "workers": f"{workers(config, in_memory)}: {fit if config.workers < 0 else 'as configured'}",
+        "threads": f"{torch.get_num_threads()}: {'as configured' if config.threads else cores}",
+        "devices": f"{count} × {device.type}: train.device={config.device}, train.devices={config.devices}, "
+        f"train.num_nodes={config.num_nodes}{share}",
+    }
+
+
+def _native(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool({"amx_bf16", "avx512_bf16"} & set(isa()))
+
+
+def _why(device: torch.device) -> str:
+    """Reason of the number format on a device."""
+    name = {"cuda": "the GPU", "cpu": "the CPU"}.get(device.type, device.type)
+    if not _native(device):
+        return f"{name} computes bfloat16 only emulated, if at all"
+    found = [feature for feature in isa() if feature.endswith("bf16")]
+    return f"{name} computes it natively" + (f" ({', '.join(found)})" if device.type == "cpu" else "")
