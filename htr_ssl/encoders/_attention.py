@@ -51,11 +51,12 @@ class Block(nn.Module):
         q, k, v = self.qkv(self.norm1(x)).view(n, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(rotate(q, turns), rotate(k, turns), v, attn_mask=keys)
         x = x + self.dropout(self.out(y.transpose(1, 2).reshape(n, count, width)))
-        return x + self.dropout(self.shrink(F.gelu(self.expand(self.norm2(x)))))
+        y = self.shrink(F.gelu(self.expand(self.norm2(x))))
+        return x + self.dropout(y)  # type: ignore[no-any-return]
 
 
 class Blocks(nn.ModuleList):
-    """Blocks one after the other, and a last layer norm where `norm` asks for it.
+    """Blocks one after the other.
 
     Args:
         depth: number of blocks.

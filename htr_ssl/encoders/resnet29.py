@@ -74,7 +74,7 @@ class Backbone(nn.Module):
                 # Values are not negative after a ReLU, so that zeros of the padding never win.
                 x = F.max_pool2d(x, pool, pool, ceil_mode=True)
                 lengths = halved(lengths) if pool[1] == 2 else lengths
-            for block in blocks:
+            for block in blocks.children():
                 x = block(x, lengths)
             if i < len(self.after):
                 x, lengths = self.after[i](x, lengths)

@@ -51,7 +51,7 @@ def explained(config: TrainConfig, device: torch.device, in_memory: bool) -> dic
 
 def _native(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool({"amx_bf16", "avx512_bf16"} & set(isa()))
 
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch import distributed as group
@@ -100,7 +100,7 @@ def total(values: list[float]) -> list[float]:
         return values
     numbers = torch.tensor(values, dtype=torch.float64, device=_device())
     group.all_reduce(numbers)
-    return numbers.tolist()  # type: ignore[no-any-return]
+    return numbers.tolist()
 
 
 def scale(weight: Tensor | float) -> Tensor | float:

@@ -7,7 +7,6 @@ so that phases such as the head's warm-up have their share.
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from htr_ssl.config import FinetuneConfig, PretrainConfig, TrainConfig
 from htr_ssl.data.loading import Strips, collate, prepare
 from htr_ssl.environment import environment
 from htr_ssl.files import write_bytes, write_json
-from htr_ssl.training import engine, finetune, pretrain
+from htr_ssl.training import choices, finetune, pretrain
 from htr_ssl.training._profile_picture import picture
 from htr_ssl.training._stopwatch import STAGES, Enough, Stopwatch
 
@@ -51,7 +50,8 @@ def run(config: PretrainConfig | FinetuneConfig, out: Path, steps: int = 40) -> 
         UserError: as the training itself.
     """
     watch = Stopwatch(steps + 1)
-    train = config.train.model_copy(update={"steps": steps + 1, "check_every": steps + 1, "track": False})
+    alone = {"devices": 1, "num_nodes": 1, "track": False}
+    train = config.train.model_copy(update={"steps": steps + 1, "check_every": steps + 1, **alone})
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), suppress(Enough):
         warnings.simplefilter("ignore")  # what the data is warned of, the training itself says
@@ -65,7 +65,7 @@ def run(config: PretrainConfig | FinetuneConfig, out: Path, steps: int = 40) -> 
         "name": config.name,
         **result,
         "preparation_s": round(watch.started - started, 2),
-        "settings": settings(config.train, watch.loader),
+        "settings": choices.explained(train, model_file.resolve_device(train.device), watch.loader.dataset.in_memory),
         "environment": environment(),
         "per_step_ms": [{name: round(1000 * value, 2) for name, value in step.items()} for step in watch.steps],
     }
@@ -138,24 +138,6 @@ def _memory(device: torch.device) -> dict[str, float]:
     if device.type == "cuda":
         memory["peak_device_mb"] = round(torch.cuda.max_memory_allocated(device) / (1 << 20), 1)
     return memory
-
-
-def settings(config: TrainConfig, loader: Any) -> dict[str, str]:
-    """What the engine chose and why: device, precision, memory format, threads, loader processes."""
-    device = model_file.resolve_device(config.device)
-    number = "bf16 autocast" if engine.precision(config.precision, device) == "bf16-mixed" else "float32"
-    native = (
-        f"{device.type} computes bfloat16 {'natively' if number.startswith('bf16') else 'only emulated, if at all'}"
-    )
-    why = "images fit into memory" if loader.dataset.in_memory else "images do not fit into memory"
-    return {
-        "device": f"{device} (train.device={config.device})",
-        "precision": f"{number} ({f'auto: {native}' if config.precision == 'auto' else 'as configured'})",
-        "memory format": "channels_last",
-        "threads": f"{torch.get_num_threads()} "
-        f"({'as configured' if config.threads else f'train.threads=0: all {os.cpu_count()} cores'})",
-        "loader processes": f"{loader.num_workers} ({f'auto: {why}' if config.workers < 0 else 'as configured'})",
-    }
 
 
 def verdict(result: dict[str, Any]) -> str:
