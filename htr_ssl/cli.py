@@ -13,8 +13,8 @@ import typer
 
 from htr_ssl import __version__
 from htr_ssl.cli_data import data
-from htr_ssl.cli_show import encoders, formats, methods, note, say, show
-from htr_ssl.cli_speed import profile
+from htr_ssl.cli_show import formats, methods, note, say, show
+from htr_ssl.cli_speed import encoders, profile
 from htr_ssl.errors import UserError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the commands print, and the commands that only print: methods, encoders, formats, show."""
+"""What the commands print, and the commands that only print: methods, formats, show."""
 
 from __future__ import annotations
 
@@ -21,15 +21,7 @@ def methods(name: Name = None) -> None:
 
     Example: `htr-ssl methods simclr`
     """
-    _listing("htr_ssl.methods", name)
-
-
-def encoders(name: Name = None) -> None:
-    """List the encoders, or the options of one.
-
-    Example: `htr-ssl encoders crnn`
-    """
-    _listing("htr_ssl.encoders", name)
+    listing("htr_ssl.methods", name)
 
 
 def formats() -> None:
@@ -60,7 +52,7 @@ def show(
     if yaml:
         typer.echo(dump_config(loaded), nl=False)
     else:
-        _table(("key", "value", "meaning"), describe(loaded))
+        table(("key", "value", "meaning"), describe(loaded))
 
 
 def say(text: object) -> None:
@@ -75,7 +67,7 @@ def note(text: str, style: str | None = None) -> None:
 
 def pairs(title: str, rows: Iterable[tuple[str, str]]) -> None:
     """Prints names and what they are."""
-    _table((title, ""), list(rows))
+    table((title, ""), list(rows))
 
 
 @contextmanager
@@ -113,8 +105,8 @@ def scores(result: dict[str, Any]) -> None:
     pairs(f"{result['data']}, {result['split']}", rows)
 
 
-def _listing(package: str, name: str | None) -> None:
-    """Plugins of a package, or the options of one."""
+def listing(package: str, name: str | None) -> None:
+    """Prints the plugins of a package, or the options of one."""
     if name is None:
         pairs(package.rpartition(".")[2], _first_lines(package))
         return
@@ -122,7 +114,7 @@ def _listing(package: str, name: str | None) -> None:
 
     module = plugins.load(package, name)
     say((module.__doc__ or "").strip() + "\n")
-    _table(("option", "default", "meaning"), describe(module.Config))
+    table(("option", "default", "meaning"), describe(module.Config))
 
 
 def _first_lines(package: str) -> list[tuple[str, str]]:
@@ -134,7 +126,8 @@ def _first_lines(package: str) -> list[tuple[str, str]]:
     return [(name, (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]) for name, text in texts.items()]
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows under titles."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""Commands that measure time."""
+"""Commands that measure: encoders, profile."""
 
 from __future__ import annotations
 
@@ -7,11 +7,54 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from htr_ssl.cli_show import note, pairs, say
+from htr_ssl.cli_show import Name, listing, note, pairs, say, table
 from htr_ssl.errors import UserError
 
 if TYPE_CHECKING:
     from htr_ssl.config import FinetuneConfig, PretrainConfig
+
+
+def encoders(
+    name: Name = None,
+    height: Annotated[int, typer.Option(min=16, max=256, help="Height of the lines [px].")] = 40,
+    width: Annotated[int, typer.Option(min=64, max=4000, help="Width of the lines [px].")] = 544,
+    batch_size: Annotated[int, typer.Option(min=1, help="Lines per step.")] = 8,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all cores.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, …")] = "auto",
+    seconds: Annotated[float, typer.Option(min=0, help="Time to measure each; 0 = only count.")] = 1.0,
+) -> None:
+    """List the encoders with what they cost here, or the options of one.
+
+    Parameters, operations per line, pixels per frame, and lines/s of fine-tuning and reading on this machine.
+
+    Example: `htr-ssl encoders --height 64 --width 800`
+    """
+    listing("htr_ssl.encoders", name)
+    if name is not None:
+        return
+    import torch
+
+    from htr_ssl import model_file, plugins
+    from htr_ssl.config import TrainConfig
+    from htr_ssl.training import choices
+    from htr_ssl.training.cost import cost, presets
+
+    chosen = model_file.resolve_device(device)
+    torch.set_num_threads(choices.threads(TrainConfig(device=device, threads=threads)))
+    rows = []
+    for encoder in plugins.names("htr_ssl.encoders"):
+        for preset in presets(encoder):
+            note(f"{encoder} {preset} …")
+            found = cost(encoder, preset, height, width, chosen, batch_size, seconds)
+            speeds = [
+                "" if speed is None else f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}"
+                for speed in (found.train, found.read)
+            ]
+            size = (f"{found.parameters / 1e6:.1f}", f"{found.flops / 1e9:.2f}", str(found.stride))
+            rows.append((encoder, preset, *size, *speeds))
+    table(("encoder", "preset", "M params", "GFLOP/line", "px/frame", "train lines/s", "read lines/s"), rows)
+    number = "bfloat16" if choices.precision("auto", chosen) == "bf16-mixed" else "float32"
+    note(f"lines of {height}x{width} px, {batch_size} per step, {number}, {chosen}, {torch.get_num_threads()} threads")
 
 
 def profile(

@@ -99,7 +99,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     code, printed = call({"name": "mine", "data": DATA, "train": TRAIN}, 'train.precision="32"', "--steps", "2")
     assert code == 0, printed.err
     assert re.search(r"^loader: \d+\.\d % of the time \(", printed.out, re.MULTILINE)
-    assert "float32 (as configured)" in printed.out
+    assert "32: as configured" in printed.out
     assert {path.name for path in (tmp_path / "runs" / "mine").rglob("*")} == {"profile", "profile.json", "profile.png"}
     code, printed = call({"rows": {"supervised": []}})
     assert code == 2

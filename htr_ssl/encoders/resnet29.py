@@ -30,7 +30,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     preset: Literal["small", "base"] = "small"
-    """small: 3 M parameters, a quarter of the papers' channels; base: 48 M, the papers' network."""
+    """small: 3 M parameters, a quarter of the papers' channels; base: 46 M, the papers' network."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout on the frames before and between the LSTM layers."""
 
