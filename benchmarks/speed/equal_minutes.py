@@ -1,0 +1,305 @@
+"""Equal labels, equal minutes: python benchmarks/speed/equal_minutes.py --minutes 10 --encoder encoder.safetensors
+
+Fine-tuning from scratch, fine-tuning from a pretrained encoder, and kraken with its defaults train for the same minutes
+on the same subsets of the train labels, choose their weights on the same validation split and read the same test split.
+Two cells run at a time, each with one thread on a CPU of its own, so that they slow each other down alike. A finished
+cell is never run again. Leaves cells/*.json, summary.json, summary.md.
+
+Minutes are those of the updates, loading included; validation is not counted for any tool. kraken stops at the time.
+Ours has a number of steps, so that its schedule ends: it is set from the speed measured in the cell itself just before,
+beside the same neighbour; what it came to is in the cell's ``update_minutes``. Minutes of pretraining are not in it.
+kraken's validations take longer, so that its last updates may run with the other CPU idle: it gains by that, we do not.
+With --systems kraken kraken8 scratch pretrained every cell has a neighbour; else the last may be alone (``beside``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from _lines import export
+from peers import ENVS, call, install
+
+from htr_ssl import metrics
+from htr_ssl.config import DataConfig, FinetuneConfig, TableConfig
+from htr_ssl.config_files import dump_config, load_config
+from htr_ssl.data import subsets
+from htr_ssl.data.loading import SplitSamples, read_samples, rows_of
+from htr_ssl.environment import environment
+from htr_ssl.errors import UserError
+from htr_ssl.files import write_json, write_text
+from htr_ssl.model_file import read_header
+
+SYSTEMS = {
+    "kraken": "kraken, default model and optimiser, batch 1",
+    "scratch": "ours from scratch",
+    "pretrained": "ours from the pretrained encoder",
+    "kraken8": "kraken, default model and optimiser, batch 8",
+}
+TOLERANCE = 0.1
+"""Share of the minutes by which a cell may miss them before the table says so."""
+
+
+class Bench:
+    """What all cells share: options, configuration, samples, and folders of line images for kraken."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        table = load_config(options.config, [f"data.source={options.source}"], TableConfig)
+        height = read_header(options.encoder)["height"] if options.encoder else table.data.height
+        self.config = FinetuneConfig(
+            data=table.data.model_copy(update={"height": height}),
+            encoder=table.encoder,
+            augment=table.augment,
+            train=table.train.model_copy(update={"threads": 1}),
+            seed=options.seed,
+        )
+        self.samples: SplitSamples = read_samples(DataConfig(**self.config.data.model_dump()))
+        self.rows = {split: rows_of(self.samples, split, labelled=True) for split in subsets.SPLITS}
+        if options.test_lines:
+            self.rows["test"] = self.rows["test"][: options.test_lines]
+        self.kraken = install("kraken", options.envs, options.python_kraken) if self._asks_kraken() else None
+
+    def _asks_kraken(self) -> bool:
+        return any(name.startswith("kraken") for name in self.options.systems)
+
+    def folder(self, split: str, fraction: float = 1.0) -> Path:
+        """Line images of a split, or of the subset of its labels that a fine-tuning with this fraction takes."""
+        rows = self.rows[split]
+        if split == "train":
+            ids = [str(self.samples.column("id")[row]) for row in rows]
+            rows = [rows[i] for i in subsets.subset(ids, fraction, self.options.seed)]
+        return export(self.samples, rows, self.options.out.resolve() / "lines" / f"{split}_{fraction:g}_{len(rows)}")
+
+    def score(self, reads: list[str]) -> dict[str, Any]:
+        """CER, WAcc and WER of the test split, pages resampled for the intervals."""
+        columns = {name: self.samples.column(name) for name in ("text", "page")}
+        texts, pages = ([str(columns[name][row]) for row in self.rows["test"]] for name in ("text", "page"))
+        return metrics.score(texts, reads, pages, "line", unit="page").to_dict()
+
+
+def kraken_cell(bench: Bench, fraction: float, folder: Path, cpu: int, batch_size: int) -> dict[str, Any]:
+    """Trains kraken and reads the test split with its best checkpoint."""
+    assert bench.kraken is not None
+    options, pinned = bench.options, ["taskset", "-c", str(cpu)]
+    job = {
+        "lines": str(bench.folder("train", fraction)),
+        "validation": str(bench.folder("validation")),
+        "batch_size": batch_size,
+        "precision": options.kraken_precision,
+        "threads": 1,
+        "workers": 0,
+        "line_workers": 0,
+        "seed": options.seed,
+        "model": str(folder / "model.safetensors"),
+        "folder": str(folder / "checkpoints"),
+    }
+    speed = call(
+        bench.kraken, "kraken", job | {"mode": "train", "warmup": 1, "steps": max(3, 24 // batch_size)}, pinned
+    )
+    passes = speed["lines_per_second"] * 60 * options.minutes / len(list(Path(job["lines"]).glob("*.png")))
+    freq = passes / options.checks
+    freq = float(int(freq)) if freq > 1 else max(freq, 0.001)
+    seconds = 60 * options.minutes
+    run = call(bench.kraken, "kraken", job | {"mode": "fit", "seconds": seconds, "freq": freq}, pinned)
+    read = call(bench.kraken, "kraken", job | {"mode": "read", "lines": str(bench.folder("test"))}, pinned)
+    keys = ("lines_seen", "validation_accuracy", "checkpoint", "peak_mb", "torch", "wall_seconds")
+    return {
+        "update_minutes": run["update_seconds"] / 60,
+        "probe_lines_per_second": speed["lines_per_second"],
+        "read_lines_per_second": read["lines_per_second"],
+        "parameters": speed["parameters"],
+        "precision": options.kraken_precision,
+        "validation_every_passes": freq,
+        **{key: run[key] for key in keys},
+        "texts": read["texts"],
+    }
+
+
+def our_cell(bench: Bench, fraction: float, folder: Path, cpu: int, encoder: Path | None) -> dict[str, Any]:
+    """Fine-tunes by the command line, first a few steps for their speed, and reads the test split."""
+    options = bench.options
+    config = bench.config.model_copy(update={"fraction": fraction, "init": str(encoder) if encoder else None})
+    write_text(folder / "finetune.yaml", dump_config(config))
+
+    def finetune(name: str, steps: int, check_every: int) -> list[dict[str, str]]:
+        command = [
+            "taskset",
+            "-c",
+            str(cpu),
+            sys.executable,
+            "-m",
+            "htr_ssl",
+            "finetune",
+            str(folder / "finetune.yaml"),
+        ]
+        command += [f"train.steps={steps}", f"train.check_every={check_every}", "--quiet", "--out", str(folder / name)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+        if done.returncode:
+            raise UserError(f"finetune failed: {done.stderr.strip()[-600:]}")
+        with open(folder / name / "metrics.csv", newline="", encoding="utf-8") as handle:
+            return list(csv.DictReader(handle))
+
+    half = options.probe_steps // 2
+    rate = half / float(finetune("probe", 2 * half, half)[-1]["seconds"])
+    steps = max(2, round(60 * options.minutes * rate))
+    shutil.rmtree(folder / "train", ignore_errors=True)
+    start = time.perf_counter()
+    rows = finetune("train", steps, max(1, -(-steps // options.checks)))
+    wall = time.perf_counter() - start
+    model = folder / "train" / "model.safetensors"
+    job = {"mode": "read", "lines": str(bench.folder("test")), "model": str(model), "threads": 1}
+    read = call(Path(sys.executable), "ours", job, ["taskset", "-c", str(cpu)])
+    return {
+        "update_minutes": sum(float(row["seconds"]) for row in rows) / 60,
+        "probe_steps_per_second": rate,
+        "read_lines_per_second": read["lines_per_second"],
+        "steps": steps,
+        "lines_seen": steps * config.train.batch_size,
+        "validation_accuracy": 1 - min(float(row["val_cer"]) for row in rows),
+        "height": config.data.height,
+        "wall_seconds": wall,
+        "torch": read["torch"],
+        "texts": read["texts"],
+    }
+
+
+def cell(bench: Bench, system: str, fraction: float, cpu: int, beside: str | None) -> None:
+    """Runs one cell unless its result is there, and writes the result."""
+    options = bench.options
+    name = f"{system}_{100 * fraction:g}_{options.minutes:g}min_seed{options.seed}"
+    result_path = options.out / "cells" / f"{name}.json"
+    folder = options.out.resolve() / "runs" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    loads = [os.getloadavg()]
+    if system.startswith("kraken"):
+        result = kraken_cell(bench, fraction, folder, cpu, 8 if system == "kraken8" else 1)
+    else:
+        result = our_cell(bench, fraction, folder, cpu, options.encoder if system == "pretrained" else None)
+    loads.append(os.getloadavg())
+    texts = result.pop("texts")
+    head = {"system": system, "fraction": fraction, "minutes": options.minutes, "seed": options.seed}
+    head |= {"cpu": cpu, "beside": beside, "load_before_and_after": loads, "test_lines": len(texts)}
+    write_json(result_path, head | result | {"scores": bench.score(texts), "texts": texts})
+
+
+def pairs(options: argparse.Namespace) -> list[list[tuple[str, float]]]:
+    """Cells that are still to be run, two at a time, kraken beside ours while there is one of each."""
+    cells = [(system, fraction) for system in options.systems for fraction in options.fractions]
+    done = {(result["system"], result["fraction"]) for result in finished(options)}
+    left = [pair for pair in cells if pair not in done]
+    theirs, ours = ([c for c in left if c[0].startswith("kraken") == kind] for kind in (True, False))
+    mixed = [list(pair) for pair in zip(theirs, ours, strict=False)]
+    rest = theirs[len(mixed) :] + ours[len(mixed) :]
+    return mixed + [rest[start : start + 2] for start in range(0, len(rest), 2)]
+
+
+def finished(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Results of the cells of these minutes and this seed."""
+    paths = sorted((options.out / "cells").glob(f"*_{options.minutes:g}min_seed{options.seed}.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def summarise(options: argparse.Namespace) -> str:
+    """Writes summary.json and summary.md and returns the table."""
+    results = {(r["system"], r["fraction"]): r for r in finished(options)}
+    fractions = sorted({fraction for _, fraction in results})
+    lines = [
+        f"Test CER / WAcc [%] after {options.minutes:g} minutes of updates on one thread, two cells at a "
+        "time; in brackets the lines seen, and the minutes where they differ by more than a tenth.",
+        "",
+        "| | " + " | ".join(f"{100 * fraction:g} % of the labels" for fraction in fractions) + " |",
+        "| --- " * (len(fractions) + 1) + "|",
+    ]
+    for system, title in SYSTEMS.items():
+        texts = [_entry(results.get((system, fraction)), options.minutes) for fraction in fractions]
+        if any(texts):
+            lines.append(f"| {title} | " + " | ".join(texts) + " |")
+    if options.pretraining_minutes:
+        lines += ["", f"Pretraining the encoder took another {options.pretraining_minutes:g} minutes, without labels."]
+    text = "\n".join(lines) + "\n"
+    write_text(options.out / "summary.md", text)
+    cells = [{key: value for key, value in r.items() if key != "texts"} for r in results.values()]
+    extra = {"pretraining_minutes": options.pretraining_minutes, "what": (__doc__ or "").split("\n\n", 1)[1]}
+    write_json(options.out / "summary.json", {"environment": environment(), **extra, "cells": cells})
+    return text
+
+
+def _entry(result: dict[str, Any] | None, minutes: float) -> str:
+    """Scores of a cell, lines seen, and its minutes if they are not those that were wanted."""
+    if result is None:
+        return ""
+    scores, spent = result["scores"], result["update_minutes"]
+    off = "" if abs(spent - minutes) <= TOLERANCE * minutes else f", {spent:.1f} min"
+    return f"{100 * scores['cer']:.1f} / {100 * scores['wacc']:.1f} ({result['lines_seen']:,}{off})"
+
+
+def arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", default="../shared/data/timeus_lines.parquet", help="labelled lines")
+    parser.add_argument("--config", type=Path, default=Path("configs/timeus_lines.yaml"), help="table whose settings")
+    parser.add_argument("--encoder", type=Path, help="pretrained encoder; without it that system is left out")
+    parser.add_argument("--pretraining-minutes", type=float, default=0, help="what the encoder cost, for the summary")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--fractions", type=float, nargs="+", default=[0.05, 0.1, 1.0])
+    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=["kraken", "scratch", "pretrained"])
+    parser.add_argument("--checks", type=int, default=3, help="validations within the minutes")
+    parser.add_argument("--probe-steps", type=int, default=160, help="steps whose second half gives our speed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--test-lines", type=int, default=0, help="read only the first of the test split (0 = all)")
+    parser.add_argument("--kraken-precision", default="32-true", help="e.g. bf16-mixed")
+    parser.add_argument("--envs", type=Path, default=ENVS)
+    parser.add_argument("--python-kraken")
+    parser.add_argument("--cpus", type=int, nargs="+", default=[0, 1], help="two CPUs that cells are pinned to")
+    parser.add_argument("--out", type=Path, default=Path("runs/equal_minutes"))
+    options = parser.parse_args()
+    if not options.encoder:
+        options.systems = [name for name in options.systems if name != "pretrained"]
+    else:
+        options.encoder = options.encoder.resolve()
+    options.source = str(Path(options.source).resolve())
+    return options
+
+
+def main() -> int:
+    """Runs what is missing."""
+    options = arguments()
+    bench, failed = Bench(options), 0
+    for fraction in options.fractions:  # exported before the clocks start
+        if bench.kraken:
+            bench.folder("train", fraction)
+    for split in ("validation", "test"):
+        bench.folder(split)
+    for pair in pairs(options):
+        with ThreadPoolExecutor(2) as pool:
+            names = [f"{system} {100 * fraction:g} %" for system, fraction in pair]
+            print(" beside ".join(names), file=sys.stderr)
+            futures = [
+                pool.submit(cell, bench, *pair[i], options.cpus[i], names[1 - i] if len(pair) > 1 else None)
+                for i in range(len(pair))
+            ]
+            for name, future in zip(names, futures, strict=True):
+                try:
+                    future.result()
+                except UserError as error:
+                    failed += 1
+                    print(f"{name} failed: {error}", file=sys.stderr)
+    print(summarise(options))
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
