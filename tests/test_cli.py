@@ -40,7 +40,7 @@ def words(tmp_path_factory) -> Path:
 
 
 def test_all_commands_are_there():
-    wanted = "data encoders evaluate finetune formats methods pretrain profile quickstart show table transcribe"
+    wanted = "data encoders evaluate export finetune formats methods pretrain profile quickstart show table transcribe"
     assert wanted.split() == COMMANDS
 
 

@@ -2,85 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from htr_ssl import ctc, model_file
 from htr_ssl.charset import Charset
 from htr_ssl.config import DataConfig
 from htr_ssl.data.loading import collate, prepare
 from htr_ssl.errors import UserError
+from htr_ssl.recognizers._batches import batches_of
+from htr_ssl.recognizers._fold import fold_norms
 from htr_ssl.recognizers.ctc import Recognizer
 
 Readings = list[tuple[str, float]]
 """Text and confidence in [0, 1] of each image."""
+Network = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(N, C, H, W) in [0, 1], (N,) widths [px] -> logits (T, N, K), lengths (N,)."""
+
+CPU_AREA = 8192
+"""Images times padded width of a batch on a CPU [px]: what it computes stays in the cache."""
+AREA = 131072
+"""The same on other devices, where only the memory sets a limit."""
 
 
 class Reader:
     """Reads images of any size with one recognizer.
 
+    On a CPU every thread reads batches of its own, which is faster than all threads on one batch.
+
     Attributes:
         header: what the file says of itself.
         charset: characters it can write.
+        recognizer: the network; its weights are for reading only.
+        device: where it computes.
     """
 
-    def __init__(self, recognizer: Recognizer, header: dict[str, Any], device: torch.device) -> None:
-        self.recognizer = recognizer.eval().to(device).to(memory_format=torch.channels_last)
+    def __init__(self, recognizer: Network, header: dict[str, Any], device: torch.device, bf16: bool = False) -> None:
+        self.recognizer = recognizer
         self.header = header
         self.charset = Charset.from_header(header["charset"])
         self.device = device
+        self._bf16 = bf16
         self._data = DataConfig(height=header["height"], channels=header["channels"], max_width=header["max_width"])
 
     @classmethod
-    def load(cls, path: Path, device: str = "auto", threads: int = 0) -> Reader:
+    def load(cls, path: Path, device: str = "auto", threads: int = 0, precision: str = "32") -> Reader:
         """Reader of a model file.
 
         Args:
-            path: model.safetensors of a finetune run.
+            path: model.safetensors of a finetune run, or the .onnx file that `export` made of it.
             device: auto, cpu, cuda, …
             threads: CPU threads; 0 leaves them as they are.
+            precision: 32; bf16; auto = bf16 where the device computes it natively. bf16 is faster, but the text of an
+                image may then depend on the images it is read with.
 
         Raises:
-            UserError: not a whole recognizer file.
+            UserError: not a whole recognizer file, or an ONNX file on another device than the CPU.
         """
         if threads:
             torch.set_num_threads(threads)
-        header, state = model_file.read(Path(path))
-        if header.get("kind") != "recognizer":
-            raise UserError(
-                f"{path}: it is an {header.get('kind')} without a CTC head; fine-tune it first (finetune init={path})"
-            )
-        options = {key: value for key, value in header["encoder"].items() if key != "name"}
-        encoder = model_file.build_encoder(header["encoder"]["name"], options, header["height"], header["channels"])
-        recognizer = Recognizer(encoder, len(Charset.from_header(header["charset"])))
-        try:
-            recognizer.load_state_dict(state)
-        except RuntimeError as error:
-            raise UserError(f"{path}: its weights do not fit its header; train or copy it again") from error
-        return cls(recognizer, header, model_file.resolve_device(device))
+        if Path(path).suffix == ".onnx":
+            from htr_ssl.recognizers._onnx import OnnxNetwork
+
+            if device not in ("auto", "cpu"):
+                raise UserError(f"{path}: ONNX files are read on the CPU; give device=cpu or the model.safetensors")
+            network = OnnxNetwork(Path(path))
+            return cls(network, network.header, torch.device("cpu"))
+        recognizer, header = load_recognizer(Path(path))
+        target = model_file.resolve_device(device)
+        fold_norms(recognizer)
+        from htr_ssl.training.choices import precision as choose
+
+        bf16 = precision != "32" and choose(precision, target) == "bf16-mixed"
+        return cls(recognizer.to(target).to(memory_format=torch.channels_last), header, target, bf16)
 
     def read(self, images: Sequence[np.ndarray], batch_size: int = 32) -> Readings:
         """Texts of images in the given order.
 
         Args:
             images: uint8, (H, W) gray or (H, W, 3) RGB, one word or line each.
-            batch_size: images read at once; they are sorted by width, so that little padding is computed.
+            batch_size: most images read at once; wide ones are fewer, so that the memory is bounded.
         """
-        return self.read_strips([prepare(image, self._data) for image in images], batch_size)
+        with _pool(min(torch.get_num_threads(), len(images))) as run:
+            strips = list(run(partial(prepare, config=self._data), images))
+        return self.read_strips(strips, batch_size)
 
-    @torch.inference_mode()
     def read_strips(self, strips: Sequence[np.ndarray], batch_size: int = 32) -> Readings:
         """Texts of images that `prepare` has brought to the model's height."""
+        on_cpu = self.device.type == "cpu"
+        workers = torch.get_num_threads() if on_cpu else 1
+        widths = [strip.shape[1] for strip in strips]
+        batches = batches_of(widths, batch_size, CPU_AREA if on_cpu else AREA, workers)
         results: Readings = [("", 0.0)] * len(strips)
-        order = sorted(range(len(strips)), key=lambda i: strips[i].shape[1])
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            images = collate([strips[i] for i in rows], rows).to(self.device).images()
-            logits, lengths = self.recognizer(images.pixels, images.widths)
-            for row, (indices, confidence) in zip(rows, ctc.greedy(logits, lengths), strict=True):
-                results[row] = self.charset.decode(indices), confidence
+        with _pool(min(workers, len(batches))) as run:
+            for rows, readings in zip(batches, run(self._read, ([strips[i] for i in b] for b in batches)), strict=True):
+                for row, reading in zip(rows, readings, strict=True):
+                    results[row] = reading
         return results
+
+    # Inference mode and autocast belong to a thread: they must be entered here.
+    @torch.inference_mode()
+    def _read(self, strips: Sequence[np.ndarray]) -> Readings:
+        """Texts of one batch."""
+        images = collate(strips, range(len(strips))).to(self.device).images()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            logits, lengths = self.recognizer(images.pixels, images.widths)
+        return [(self.charset.decode(indices), confidence) for indices, confidence in ctc.greedy(logits, lengths)]
+
+
+def load_recognizer(path: Path) -> tuple[Recognizer, dict[str, Any]]:
+    """Recognizer of a safetensors file on the CPU, in evaluation mode, and the file's header.
+
+    Raises:
+        UserError: not a whole recognizer file.
+    """
+    header, state = model_file.read(path)
+    if header.get("kind") != "recognizer":
+        raise UserError(
+            f"{path}: it is an {header.get('kind')} without a CTC head; fine-tune it first (finetune init={path})"
+        )
+    options = {key: value for key, value in header["encoder"].items() if key != "name"}
+    encoder = model_file.build_encoder(header["encoder"]["name"], options, header["height"], header["channels"])
+    recognizer = Recognizer(encoder, len(Charset.from_header(header["charset"])))
+    try:
+        recognizer.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{path}: its weights do not fit its header; train or copy it again") from error
+    return recognizer.eval(), header
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A parallel `map` whose workers compute with one torch thread each; the plain one for a single worker."""
+    if workers < 2:
+        yield map
+        return
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)  # the workers' number has become that of a part of the process
