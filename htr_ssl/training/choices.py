@@ -44,8 +44,8 @@ def explained(config: TrainConfig, device: torch.device, in_memory: bool) -> dic
         "precision": f"{number}: {_why(device) if config.precision == 'auto' else 'as configured'}",
         "workers": f"{workers(config, in_memory)}: {fit if config.workers < 0 else 'as configured'}",
         "threads": f"{torch.get_num_threads()}: {'as configured' if config.threads else cores}",
-        "devices": f"{count} × {device.type}: train.device={config.device}, train.devices={config.devices}, "
-        f"train.num_nodes={config.num_nodes}{share}",
+        "devices": f"{count} × {device.type}: train.device={config.device}, {config.devices} per machine × "
+        f"{config.num_nodes}{share}",
     }
 
 

@@ -69,25 +69,29 @@ def check(config: TrainConfig, device: torch.device) -> None:
         raise UserError(
             "torchrun and SLURM start one training: use pretrain or finetune, or start this command without them"
         )
-    if config.batch_size < count:
-        raise UserError(f"train.batch_size={config.batch_size} gives {count} processes less than an image each")
     if device.index is not None or device.type not in ("cpu", "cuda"):
         raise UserError(f"train.device={config.device} is one device, train.devices={config.devices}; use cuda or cpu")
     if device.type == "cuda" and torch.cuda.device_count() < config.devices:
         raise UserError(f"train.devices={config.devices}, but there are {torch.cuda.device_count()} GPUs here")
+    if config.batch_size < count:
+        raise UserError(f"train.batch_size={config.batch_size} is less than an image for each of {count} processes")
 
 
-def trainer_options(config: TrainConfig, device: torch.device) -> dict[str, Any]:
+def trainer_options(config: TrainConfig, device: torch.device, unused: bool) -> dict[str, Any]:
     """What the engine's trainer needs to know; several processes train with DDP (Li et al. 2020, arXiv 2006.15704).
 
     Batch norm takes its statistics over all processes on GPUs; on CPUs every process takes those of its share.
+
+    Args:
+        config: of the training.
+        device: of this process, or its kind.
+        unused: whether a step may leave parameters without a gradient.
     """
     if world(config) == 1:
         return {"devices": [device.index] if device.index is not None else 1}
     # Lightning would set the threads itself if this variable were not there.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    # A frozen encoder, and heads that a step does not use, have no gradient.
-    options: dict[str, Any] = {"strategy": DDPStrategy(find_unused_parameters=True), "devices": config.devices}
+    options: dict[str, Any] = {"strategy": DDPStrategy(find_unused_parameters=unused), "devices": config.devices}
     options |= {"num_nodes": config.num_nodes, "sync_batchnorm": device.type == "cuda"}
     if "LOCAL_RANK" not in os.environ and SLURMEnvironment.detect():
         options["plugins"] = [SLURMEnvironment(auto_requeue=False)]  # the same command goes on, without its help

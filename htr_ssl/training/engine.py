@@ -132,7 +132,6 @@ def fit(
                 accelerator="gpu" if device.type == "cuda" else device.type,
                 precision=precision(config.precision, device),
                 max_epochs=-(-config.steps // config.check_every),
-                gradient_clip_val=config.clip,
                 callbacks=[checkpoints, *([together] if world > 1 else []), *bar, *callbacks],
                 default_root_dir=out,
                 logger=_logger(out) if config.track else False,
@@ -142,7 +141,7 @@ def fit(
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
                 log_every_n_steps=config.check_every,
-                **distributed.trainer_options(config, device),
+                **distributed.trainer_options(config, device, system.task.unused),
             )
             system.to(memory_format=torch.channels_last)
             with _interruptible():
@@ -207,16 +206,17 @@ def _logger(out: Path) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The engine's remarks on hardware and workers are of no use to the user."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.*")
-            warnings.filterwarnings("ignore", message="find_unused_parameters=True")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -28,7 +28,13 @@ from htr_ssl.training.optim import optimiser, schedule
 
 
 class Unlabelled(nn.Module):
-    """Task of pretraining: a method on the images of a batch."""
+    """Task of pretraining: a method on the images of a batch.
+
+    Attributes:
+        unused: whether a step may leave parameters without a gradient; a method may.
+    """
+
+    unused = True
 
     def __init__(self, method: nn.Module) -> None:
         super().__init__()
@@ -40,13 +46,18 @@ class Unlabelled(nn.Module):
 
 
 class Labelled(nn.Module):
-    """Task of fine-tuning: augmentation, recognizer, CTC."""
+    """Task of fine-tuning: augmentation, recognizer, CTC.
+
+    Attributes:
+        unused: whether a step may leave parameters without a gradient; a frozen encoder has none.
+    """
 
     def __init__(self, recognizer: Recognizer, augment: TextAugment, head_warmup: float) -> None:
         super().__init__()
         self.model = recognizer
         self.augment = augment
         self.head_warmup = head_warmup
+        self.unused = head_warmup > 0
 
     def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Any]:
         """Terms of the recognizer's loss; while `progress` is below the head's warm-up, only the heads learn."""
@@ -137,6 +148,12 @@ class System(LightningModule):
         self.samples = [(self.references[i], self._read[i]) for i in chosen]
         self.log("val_cer", torch.tensor(self.checks["val_cer"]))
         self.best_model().train()
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Scales the gradients to the norm `train.clip`; the engine's own clipping refuses fused optimisers."""
+        nn.utils.clip_grad_norm_(self.task.parameters(), self.config.clip)
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine."""

@@ -18,7 +18,7 @@ def optimiser(module: nn.Module, config: TrainConfig) -> AdamW:
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return AdamW(groups, lr=config.lr, foreach=True)
+    return AdamW(groups, lr=config.lr, fused=True)
 
 
 def factor(step: int, steps: int, warmup: float) -> float:
