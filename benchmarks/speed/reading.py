@@ -2,8 +2,8 @@
 
 Reads the test lines of the model's own data (or --source) with every variant in turn, in one process, so that other
 load hits all alike; decoding of image files is not counted, scaling to the model's height is. `before` is the reader
-as it was: batch norms apart, batches of 32, all threads on one batch. Prints the median and the best lines/s, how many
-texts differ from `before`, and the CER.
+as it was: batch norms apart, batches of 32, all threads on one batch. Prints the median and the best lines/s, processor
+time per line (all threads), how many texts differ from `before`, and the CER.
 """
 
 from __future__ import annotations
@@ -97,23 +97,26 @@ def variants(model: Path, folder: Path, compiled: bool) -> dict[str, Read]:
 def measure(
     found: dict[str, Read], images: list[np.ndarray], written: list[str], rounds: int
 ) -> dict[str, dict[str, float]]:
-    """Seconds and texts of each variant, in turn; the first round is not timed but for its length."""
+    """Lines/s, processor time and texts of each variant, in turn; the first round counts for the texts only."""
     texts, first = {}, {}
     times: dict[str, list[float]] = {name: [] for name in found}
+    busy: dict[str, list[float]] = {name: [] for name in found}
     for name, read in found.items():
         start = time.perf_counter()
         texts[name] = read(images)
         first[name] = time.perf_counter() - start
     for _ in range(rounds):
         for name, read in found.items():
-            start = time.perf_counter()
+            start, processor = time.perf_counter(), time.process_time()
             read(images)
             times[name].append(len(images) / (time.perf_counter() - start))
+            busy[name].append(1000 * (time.process_time() - processor) / len(images))
     groups = [str(i) for i in range(len(images))]
     return {
         name: {
             "lines_per_second": round(statistics.median(times[name]), 1),
             "best": round(max(times[name]), 1),
+            "cpu_ms_per_line": round(statistics.median(busy[name]), 2),
             "first_round_seconds": round(first[name], 2),
             "texts_that_differ": sum(a != b for a, b in zip(texts[name], texts["before"], strict=True)),
             "cer": round(metrics.score(written, texts[name], groups, "line").to_dict()["cer"], 5),
