@@ -14,7 +14,7 @@ Keys = tuple[str | int | float, ...]
 """Keys and list positions from the root to a value."""
 
 _OCTAL = "htr_ssl:octal"
-
+_BREAKS = "\x85\u2028\u2029"
 
 _PLAIN = {
     "tag:yaml.org,2002:bool": r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF",
@@ -35,7 +35,13 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """Safe dumper that quotes what either idea of plain scalars would not read as text."""
 
+    def text(self, value: str) -> Any:
+        """Text; with a line break that only Unicode knows in double quotes, where YAML keeps it."""
+        style = '"' if any(mark in value for mark in _BREAKS) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style)
 
+
+_Dumper.add_representer(str, _Dumper.text)
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern in _PLAIN.items():
     for _class in (_Loader, _Dumper):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -209,6 +209,7 @@ words = st.one_of(
     share=st.floats(0, 1, exclude_max=True),
     seeds=st.one_of(st.lists(st.integers(0, 2**63)), st.dictionaries(st.floats(0.01, 1), st.lists(st.integers(0, 9)))),
 )
+@example(name="a", source="a\x85b", rows={"x\u2028y": [1]}, lr=1.0, share=0.0, seeds=[0])
 def test_dump_and_load_are_inverse(tmp_path, name, source, rows, lr, share, seeds):
     config = TableConfig.model_validate(
         {

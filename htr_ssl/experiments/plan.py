@@ -28,7 +28,7 @@ from htr_ssl.files import sha256, write_json
 ERROR = "error.txt"
 CONFIG = "config.yaml"
 _MARK = "belongs_to.json"
-_HARDWARE = ("device", "threads", "workers", "track")  # change no result
+_HARDWARE = ("device", "devices", "num_nodes", "threads", "workers", "track")  # change no result
 _RESERVED = ("pretrain", "replaced")
 
 
