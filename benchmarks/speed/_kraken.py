@@ -1,7 +1,9 @@
 """kraken's side of peers.py and equal_minutes.py; runs in kraken's environment (7.x), with its own classes.
 
 Training is put together as `ketos train -f path` does it: VGSLRecognitionModel with the default specification and
-optimiser on its data module, in KrakenTrainer. Reading is `RecognitionTaskModel.predict`, as in `kraken ocr`.
+optimiser on its data module, in KrakenTrainer; pretraining as `ketos pretrain -r 1e-4 --warmup 0` does it, for the
+default rate of 1e-6 after 32,000 steps of warm-up does nothing in minutes. Reading is `RecognitionTaskModel.predict`,
+as in `kraken ocr`.
 """
 
 from __future__ import annotations
@@ -16,10 +18,13 @@ import lightning
 from _job import Job, Stopwatch, chunks, lines_of, paced, run
 from kraken.configs import (
     RecognitionInferenceConfig,
+    VGSLPreTrainingConfig,
+    VGSLPreTrainingDataConfig,
     VGSLRecognitionTrainingConfig,
     VGSLRecognitionTrainingDataConfig,
 )
 from kraken.containers import BBoxLine, Segmentation
+from kraken.lib.pretrain import PretrainDataModule, RecognitionPretrainModel
 from kraken.models.convert import convert_models
 from kraken.tasks import RecognitionTaskModel
 from kraken.train import KrakenTrainer
@@ -58,10 +63,12 @@ class Timer(Callback):
             trainer.should_stop = True
 
 
-def fitted(job: Job, timer: Timer, callbacks: list[Callback], **options: Any) -> VGSLRecognitionModel:
+def fitted(job: Job, timer: Timer, callbacks: list[Callback], **options: Any) -> Any:
     """Trains with kraken's defaults but for batch size, precision, threads and loader processes."""
     lightning.seed_everything(job.get("seed", 0), workers=True)
-    data = VGSLRecognitionTrainingDataConfig(
+    pretraining = job["mode"] == "pretrain"
+    data_config = VGSLPreTrainingDataConfig if pretraining else VGSLRecognitionTrainingDataConfig
+    data = data_config(
         training_data=lines_of(job["lines"]),
         evaluation_data=lines_of(job["validation"]),
         partition=1,
@@ -70,9 +77,12 @@ def fitted(job: Job, timer: Timer, callbacks: list[Callback], **options: Any) ->
         num_workers=job["workers"],
     )
     # early stopping asks for a validation, which a mere timing does not have
-    config = VGSLRecognitionTrainingConfig(
-        batch_size=job["batch_size"], precision=job["precision"], quit="fixed" if job["mode"] == "train" else "early"
-    )
+    settings = {"batch_size": job["batch_size"], "precision": job["precision"]}
+    settings["quit"] = "early" if job["mode"] == "fit" else "fixed"
+    if pretraining:
+        config = VGSLPreTrainingConfig(**settings, lrate=1e-4, warmup=0)
+    else:
+        config = VGSLRecognitionTrainingConfig(**settings, resize="new" if job.get("load") else "fail")
     trainer = KrakenTrainer(
         accelerator="cpu",
         devices=1,
@@ -87,10 +97,11 @@ def fitted(job: Job, timer: Timer, callbacks: list[Callback], **options: Any) ->
         enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         **options,
     )
-    with trainer.init_module(empty_init=True):
-        module = VGSLRecognitionModel(config)
+    with trainer.init_module(empty_init=not job.get("load")):
+        kind = RecognitionPretrainModel if pretraining else VGSLRecognitionModel
+        module = kind.load_from_weights(job["load"], config) if job.get("load") else kind(config)
     with threadpool_limits(limits=job["threads"]):
-        trainer.fit(module, VGSLRecognitionDataModule(data))
+        trainer.fit(module, (PretrainDataModule if pretraining else VGSLRecognitionDataModule)(data))
     return module
 
 
@@ -130,6 +141,15 @@ def fit(job: Job) -> dict[str, Any]:
     }
 
 
+def pretrain(job: Job) -> dict[str, Any]:
+    """Contrastive pretraining on the images of a folder for `seconds` of updates; keeps the last weights."""
+    timer = Timer(job["seconds"])
+    module = fitted(job, timer, [], max_epochs=-1, limit_val_batches=0)
+    module.trainer.save_checkpoint(job["model"] + ".ckpt")
+    convert_models([job["model"] + ".ckpt"], job["model"], weights_format="safetensors")
+    return {"update_seconds": timer.spent, "lines_seen": timer.lines}
+
+
 def sheet(paths: list[str]) -> tuple[Image.Image, Segmentation]:
     """Line images one below the other, and their boxes."""
     images = [Image.open(path).convert("L") for path in paths]
@@ -167,4 +187,4 @@ def read(job: Job) -> dict[str, Any]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    run({"train": train, "fit": fit, "read": read})
+    run({"train": train, "pretrain": pretrain, "fit": fit, "read": read})
