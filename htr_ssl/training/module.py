@@ -107,11 +107,12 @@ class System(LightningModule):
         loss: Tensor = self.terms["loss"]
         return loss * self.scale if isinstance(self.scale, Tensor) else loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
-        """After an update: moving averages."""
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """An update, then the moving averages: part of the step, not of the wait for the next batch."""
+        super().optimizer_step(*arguments, **options)
         after_step = getattr(self.task.model, "after_step", None)
         if after_step is not None:
-            after_step(self.global_step / self.config.steps)
+            after_step((self.global_step + 1) / self.config.steps)  # the engine counts this step later
         if self.average is not None:
             self.average.update_parameters(self.task.model)
 
