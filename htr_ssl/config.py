@@ -6,11 +6,13 @@ Encoders, methods and synthetic data bring their own ``Config``; here they are a
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Precision = Literal["auto", "32", "bf16"]
+Precision = Annotated[
+    Literal["auto", "32", "bf16"], BeforeValidator(lambda value: "32" if type(value) is int and value == 32 else value)
+]
 Scope = Literal["backbone", "encoder"]
 
 

@@ -48,7 +48,7 @@ def test_values_of_file_and_overrides(tmp_path):
 def test_every_mistake_at_once_in_order(tmp_path):
     text = (
         "name: 5\nseed: 010\ntrian: {}\nlr: 3\ndata:\n  level: lines\n  height: no\n  channels: '1'\n  max_widht: 3\n"
-        "encoder: {name: crnn, preset: no, drop: 1}\ntrain:\n  precision: 32\n  clip:\nrows: {}\n"
+        "encoder: {name: crnn, preset: no, drop: 1}\ntrain:\n  precision: 16\n  clip:\nrows: {}\n"
     )
     assert mistakes(tmp_path, text, "train.lr=abc", "data.x.y=3", "foo", "train.warmup=2") == [
         'run.yaml:1: name: expected text, got 5; quote it: "5"',
@@ -61,7 +61,7 @@ def test_every_mistake_at_once_in_order(tmp_path):
         "run.yaml:9: data.max_widht: there is no such key; did you mean data.max_width?",
         "run.yaml:10: encoder.preset: expected 'small' or 'base', got no (YAML reads it as false)",
         "run.yaml:10: encoder.drop: there is no such key; did you mean encoder.dropout?",
-        "run.yaml:12: train.precision: expected 'auto', '32' or 'bf16', got 32; quote it: \"32\"",
+        "run.yaml:12: train.precision: expected 'auto', '32' or 'bf16', got 16",
         "run.yaml:13: train.clip: expected a number, got nothing",
         "run.yaml:14: rows: this key belongs to another kind of configuration: htr-ssl table",
         "override 'foo': expected key=value, e.g. train.lr=1e-3",
@@ -283,3 +283,7 @@ def test_configurations_do_not_change():
     config = FinetuneConfig(encoder=PluginConfig(name="crnn"))
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 3
+
+
+def test_precision_32_needs_no_quotes(tmp_path):
+    assert load(tmp_path, "train: {precision: 32}").train.precision == "32"
