@@ -47,6 +47,11 @@ class Samples(Sequence[Sample]):
     """Samples whose columns are in memory and whose images are fetched one at a time.
 
     Subclasses say where an image comes from (`image`). They can be pickled and forked for loader processes.
+
+    Attributes:
+        level: word or line.
+        problems: one sentence for each file or row that was left out, naming it; whoever reads shows or counts them.
+        facts: what the source says of itself for the reports, e.g. licence, language, name of its splits.
     """
 
     def __init__(self, columns: dict[str, list[str | None]], level: Level) -> None:
@@ -54,6 +59,8 @@ class Samples(Sequence[Sample]):
         self._ids = [str(value) for value in columns["id"]]
         self._columns = {name: columns.get(name) or [None] * len(self._ids) for name in COLUMNS[1:]}
         self.level = level
+        self.problems: list[str] = []
+        self.facts: dict[str, str] = {}
 
     @abstractmethod
     def image(self, index: int) -> bytes | Path | np.ndarray:
@@ -83,8 +90,15 @@ class Samples(Sequence[Sample]):
 class FileSamples(Samples):
     """Samples whose images are files; ids are their paths below the root, splits come from the first folder's name."""
 
-    def __init__(self, root: Path, paths: list[Path], level: Level, texts: list[str | None] | None = None) -> None:
-        """Image files below `root` (or `root` itself) and their transcriptions, if there are any.
+    def __init__(
+        self,
+        root: Path,
+        paths: list[Path],
+        level: Level,
+        texts: list[str | None] | None = None,
+        **columns: list[str | None],
+    ) -> None:
+        """Image files below `root` (or `root` itself), their transcriptions and other `COLUMNS` that are known.
 
         Raises:
             UserError: `paths` is empty.
@@ -93,7 +107,8 @@ class FileSamples(Samples):
             raise UserError(f"{root}: there is no image in it; give a folder with JPEG, PNG, WebP or TIFF files")
         names = [path.relative_to(root) if path != root else Path(path.name) for path in paths]
         splits = [split_of(name.parts[0]) if len(name.parts) > 1 else None for name in names]
-        super().__init__({"id": [name.as_posix() for name in names], "text": texts or [], "split": splits}, level)
+        ids: list[str | None] = [name.as_posix() for name in names]
+        super().__init__({"id": ids, "text": texts or [], "split": splits, **columns}, level)
         self._paths = paths
 
     def image(self, index: int) -> Path:

@@ -1,0 +1,103 @@
+"""Samples that are regions of page images: cut out along their outline when they are asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from htr_ssl.data.images import decode
+from htr_ssl.data.readers._common import Samples
+from htr_ssl.data.sample import Level
+from htr_ssl.errors import UserError
+from htr_ssl.pages.crop import crop
+from htr_ssl.pages.document import Line
+
+PAGES = 2
+"""Decoded pages kept; neighbouring rows are of one page."""
+MAX_DISTORTION = 0.01
+"""Largest relative difference between the proportions of an image and those that its file states."""
+
+
+@dataclass(slots=True)
+class Region:
+    """A word or line on a page image.
+
+    Attributes:
+        page: the image file.
+        line: its outline and baseline [px of a page of `size`].
+        size: width and height of the page the outline was made for [px]; (0, 0) = those of the image.
+    """
+
+    page: Path
+    line: Line
+    size: tuple[int, int] = (0, 0)
+
+
+class CropSamples(Samples):
+    """Regions of page images; what lies outside of an outline has the paper's tone, colour is kept."""
+
+    def __init__(self, regions: list[Region], columns: dict[str, list[str | None]], level: Level) -> None:
+        """Regions in an order that keeps those of a page together, and their columns."""
+        super().__init__(columns, level)
+        self.regions = regions
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._pages: OrderedDict[Path, np.ndarray] = OrderedDict()
+
+    def image(self, index: int) -> np.ndarray:
+        """Image of one region, uint8, (h, w) or (h, w, 3).
+
+        Raises:
+            UserError: the page image is missing, damaged, or not the one the outlines were made for.
+        """
+        region = self.regions[index]
+        page = self._page(region.page)
+        return crop(page, _scaled(region, page))
+
+    def _page(self, path: Path) -> np.ndarray:
+        with self._lock:
+            if path in self._pages:
+                self._pages.move_to_end(path)
+                return self._pages[path]
+            page = decode(path, str(path))
+            self._pages[path] = page
+            while len(self._pages) > PAGES:
+                self._pages.popitem(last=False)
+            return page
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_pages")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+
+def box(left: float, top: float, width: float, height: float) -> np.ndarray:
+    """Outline (4, 2) of a box [px]."""
+    right, bottom = left + width, top + height
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=float)
+
+
+def _scaled(region: Region, page: np.ndarray) -> Line:
+    """The outline in the pixels of the image, which may be a larger or smaller copy of the one it was made for."""
+    height, width = page.shape[:2]
+    stated_width, stated_height = region.size
+    if not stated_width or not stated_height or region.size == (width, height):
+        return region.line
+    across, down = width / stated_width, height / stated_height
+    if abs(across / down - 1) > MAX_DISTORTION:
+        raise UserError(
+            f"{region.page}: outlines are for an image of {stated_width} x {stated_height} pixels, but it has "
+            f"{width} x {height}; put the right image there"
+        )
+    line, scale = region.line, np.array([across, down])
+    baseline = None if line.baseline is None else line.baseline * scale
+    return Line(line.id, line.polygon * scale, baseline, line.region, line.text, line.confidence)
