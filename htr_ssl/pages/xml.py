@@ -25,13 +25,13 @@ _SAFE: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dt
 _HEAD_BYTES = 1 << 16
 
 
-def read_xml(path: Path) -> Page:
-    """Page described by a PAGE or ALTO file, its lines in reading order.
+def read_xml(path: Path, words: bool = False, refused: list[str] | None = None) -> Page:
+    """Page described by a PAGE or ALTO file, its lines (or words) in reading order.
 
     The image is the one the file names, if it lies in the file's folder or below, else the image of the same name or
     stem in that folder (or one level up from a folder `page` or `alto`). If there is none, `Page.image` is the path at
     which it was expected. Width and height are those the file states, 0 if it states none. A line without an outline
-    gets its box, else a band around its baseline.
+    gets its box, else a band around its baseline. `words` and `refused` are those of `lines_of`.
 
     Raises:
         UserError: damaged, too large, of another kind, not measured in pixels, or its image's path leads out of its
@@ -56,7 +56,7 @@ def read_xml(path: Path) -> Page:
         size = (page.get("WIDTH"), page.get("HEIGHT"))
     try:
         width, height = (round(number(value or "0")) for value in size)
-        lines = lines_of(page, height)
+        lines = lines_of(page, height, words, refused)
     except ValueError as error:
         raise UserError(f"{path}: the file is damaged ({error}); export it again") from error
     return Page(_image(path, name), width, height, lines)

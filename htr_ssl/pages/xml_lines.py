@@ -17,37 +17,75 @@ MAX_COORDINATE = 1e6
 """Largest absolute coordinate believed [px]."""
 
 
-def lines_of(page: etree._Element, height: int) -> list[Line]:
+def lines_of(page: etree._Element, height: int, words: bool = False, refused: list[str] | None = None) -> list[Line]:
     """Lines in reading order, with ids that are unique and outlines that enclose something.
 
+    Args:
+        page: the element of the page.
+        height: of the page, if stated, else 0 [px].
+        words: words instead of lines, `Line.region` is their line's id; none where a line has no boxes of single words.
+        refused: takes a sentence for each line or word with a position that cannot be used, which is then left out.
+
     Raises:
-        ValueError: a number is none or beyond `MAX_COORDINATE`, or a line has no position at all.
+        ValueError: `refused` is not given and a number is none or beyond `MAX_COORDINATE`, or a line has no position.
     """
     ranks = {reference: rank for rank, reference in enumerate(_references(page.getroottree().getroot()))}
-    found = []
+    found: list[tuple[tuple[object, ...], Line, etree._Element]] = []
     used: set[str] = set()
     places: dict[etree._Element | None, int] = {}  # of blocks, in the order of the file
     for position, element in enumerate(page.iter("{*}TextLine")):
         block = element.getparent()
         region = _id(block) if block is not None and _has_place(block) else None
-        line = Line(_id(element) or "", _outline(element), _baseline(element), region, *_text(element))
+        try:
+            line = Line(_id(element) or "", _outline(element), _baseline(element), region, *_text(element))
+            if not len(line.polygon) and line.baseline is None:
+                raise ValueError(f"line {line.id or position + 1} has no position")
+        except ValueError as error:
+            if refused is None:
+                raise
+            refused.append(f"line {_id(element) or position + 1} is left out ({error})")
+            continue
         at_end = next(element.iterancestors("{*}BottomMargin"), None) is not None
         place = 0 if block is None else _custom_rank(block), places.setdefault(block, len(places))
         rank = ranks.get(line.id, ranks.get(region or "", len(ranks)))
         if not line.id or line.id in used:
             line = replace(line, id=next(name for name in _numbered("line", position + 1) if name not in used))
         used.add(line.id)
-        found.append(((at_end, rank, place, _custom_rank(element)), line))
-    lines = [line for _, line in sorted(found, key=lambda pair: pair[0])]
+        found.append(((at_end, rank, place, _custom_rank(element)), line, element))
+    found.sort(key=lambda entry: entry[0])
+    if words:
+        return [word for _, line, element in found for word in _words(element, line.id, refused)]
+    lines = [line for _, line, _ in found]
     heights = [float(np.ptp(line.polygon[:, 1])) for line in lines if len(line.polygon)]
     band = float(np.median(heights)) if heights else height / 40
     for line in lines:
         if not len(line.polygon):
-            if line.baseline is None:
-                raise ValueError(f"line {line.id} has no position")
+            assert line.baseline is not None
             above, below = np.array([0, 0.75 * band]), np.array([0, 0.25 * band])
             line.polygon = np.concatenate([line.baseline - above, line.baseline[::-1] + below])
     return lines
+
+
+def _words(line: etree._Element, name: str, refused: list[str] | None) -> Iterator[Line]:
+    """Words of a line that have a position of their own; a box around several words is none."""
+    elements = [child for child in line if local_name(child) in ("Word", "String")]
+    for number_, element in enumerate(elements, start=1):
+        try:
+            outline = _outline(element)
+            text, confidence = _text(element) if local_name(element) == "Word" else _content(element)
+        except ValueError as error:
+            if refused is None:
+                raise
+            refused.append(f"word {_id(element) or number_} of line {name} is left out ({error})")
+            continue
+        if len(outline) and not (text and " " in text):
+            yield Line(f"{name}_{number_}", outline, None, name, text, confidence)
+
+
+def _content(string: etree._Element) -> tuple[str | None, float | None]:
+    """Text and confidence of an ALTO word."""
+    confidence = string.get("WC")
+    return clean_text(string.get("CONTENT")), _share(number(confidence)) if confidence else None
 
 
 def local_name(element: etree._Element) -> str:

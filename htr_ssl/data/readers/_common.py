@@ -7,7 +7,7 @@ import re
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import overload
 
 import numpy as np
@@ -34,6 +34,8 @@ IMAGE_SUFFIXES = frozenset(
         ".webp",
     ]
 )
+MAX_TEXT = 1 << 30
+"""Largest text file read [bytes]."""
 COLUMNS = ("id", "text", "writer", "page", "split")
 
 _SPLITS = {
@@ -70,6 +72,10 @@ class Samples(Sequence[Sample]):
         """One of `COLUMNS` as a list, without touching any image."""
         return list(self._ids) if name == "id" else list(self._columns[name])
 
+    def cell(self, name: str, index: int) -> str | None:
+        """One value of a column."""
+        return self._ids[index] if name == "id" else self._columns[name][index]
+
     def __len__(self) -> int:
         return len(self._ids)
 
@@ -83,8 +89,8 @@ class Samples(Sequence[Sample]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
-        text, writer, page, split = (self._columns[name][index] for name in ("text", "writer", "page", "split"))
-        return Sample(self._ids[index], self.image(index), text, self.level, split, writer, page)
+        name, text, writer, page, split = (self.cell(column, index) for column in COLUMNS)
+        return Sample(str(name), self.image(index), text, self.level, split, writer, page)
 
 
 class FileSamples(Samples):
@@ -140,6 +146,45 @@ def files(root: Path) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted((name for name in folders if _visible(name)), key=natural)
         yield from (Path(folder, name) for name in sorted(filter(_visible, names), key=natural))
+
+
+def inside(root: Path, name: str) -> Path | None:
+    """Path below `root` that a file names, with slashes of either kind; None if it leads out of `root`."""
+    named = PureWindowsPath(name.strip())
+    if not named.parts or named.anchor or ".." in named.parts or "\0" in name:
+        return None
+    return root / named.as_posix()
+
+
+def exists(path: Path) -> bool:
+    """Whether it is a file; False too for names that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def read_text(path: Path) -> tuple[str, str | None]:
+    """Text of a file and a sentence about its encoding if it is not UTF-8: then it is taken for Windows-1252.
+
+    A byte order mark is dropped, UTF-16 is known by its own; line ends become line feeds.
+
+    Raises:
+        UserError: the file cannot be read or is larger than `MAX_TEXT`.
+    """
+    try:
+        if path.stat().st_size > MAX_TEXT:
+            raise UserError(f"{path}: the file is larger than {MAX_TEXT >> 20} MiB; split it")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: the file cannot be read ({error.strerror}); check the path") from error
+    problem = None
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+        problem = f"{path}: it is not UTF-8 and was read as Windows-1252; look at its accents, better convert it"
+    return text.replace("\r\n", "\n").replace("\r", "\n"), problem
 
 
 def is_image(path: Path) -> bool:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from htr_ssl.data.images import decode
+from htr_ssl.data.page_images import page_image
 from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 from htr_ssl.pages.crop import crop
 from htr_ssl.pages.document import Line
 
-PAGES = 2
-"""Decoded pages kept; neighbouring rows are of one page."""
+PAGES = 2 + (os.cpu_count() or 1)
+"""Decoded pages kept: neighbouring rows are of one page, and every thread works on another."""
 MAX_DISTORTION = 0.01
 """Largest relative difference between the proportions of an image and those that its file states."""
 
@@ -31,11 +32,22 @@ class Region:
         page: the image file.
         line: its outline and baseline [px of a page of `size`].
         size: width and height of the page the outline was made for [px]; (0, 0) = those of the image.
+        number: which page of a PDF or TIFF file, from 0.
     """
 
     page: Path
     line: Line
     size: tuple[int, int] = (0, 0)
+    number: int = 0
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A page that one thread decodes and the others wait for."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    image: np.ndarray | None = None
+    error: UserError | None = None
 
 
 class CropSamples(Samples):
@@ -49,7 +61,7 @@ class CropSamples(Samples):
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._pages: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._pages: OrderedDict[tuple[Path, int], _Slot] = OrderedDict()
 
     def image(self, index: int) -> np.ndarray:
         """Image of one region, uint8, (h, w) or (h, w, 3).
@@ -58,19 +70,25 @@ class CropSamples(Samples):
             UserError: the page image is missing, damaged, or not the one the outlines were made for.
         """
         region = self.regions[index]
-        page = self._page(region.page)
+        page = self._page(region.page, region.number)
         return crop(page, _scaled(region, page))
 
-    def _page(self, path: Path) -> np.ndarray:
+    def _page(self, path: Path, number: int) -> np.ndarray:
         with self._lock:
-            if path in self._pages:
-                self._pages.move_to_end(path)
-                return self._pages[path]
-            page = decode(path, str(path))
-            self._pages[path] = page
+            slot = self._pages.setdefault((path, number), _Slot())
+            self._pages.move_to_end((path, number))
             while len(self._pages) > PAGES:
                 self._pages.popitem(last=False)
-            return page
+        with slot.lock:
+            if slot.image is None and slot.error is None:
+                try:
+                    slot.image = page_image(path, number)
+                except UserError as error:
+                    slot.error = error
+        if slot.error is not None:
+            raise slot.error
+        assert slot.image is not None
+        return slot.image
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_pages")}

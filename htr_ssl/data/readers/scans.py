@@ -1,0 +1,82 @@
+"""Whole pages without transcription, as images, TIFF or PDF files: the built-in line finder cuts them into lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from htr_ssl import plugins
+from htr_ssl.data.page_images import is_pdf, page_count, page_image
+from htr_ssl.data.readers._common import files, is_image, split_of
+from htr_ssl.data.readers._crops import CropSamples, Region
+from htr_ssl.data.sample import Level
+from htr_ssl.errors import UserError
+
+SEGMENTER = "projection"
+"""What finds the lines, see `htr-ssl formats`."""
+
+
+def detect(root: Path) -> bool:
+    """Whether there is a PDF; images may as well be lines, so `scans` has to be asked for."""
+    return any(map(is_pdf, files(root)))
+
+
+def read(root: Path, level: Level) -> CropSamples:
+    """Lines of all pages below `root`, unlabelled; a page without a line and one that cannot be read are problems.
+
+    Ids are the file's path, the page's number in it if it has several, and the line's id.
+
+    Raises:
+        UserError: there is no page or no line at all, or words are asked for.
+    """
+    if level == "word":
+        raise UserError(f"{root}: there is no word in scans, only lines; give level=line")
+    problems: list[str] = []
+    pages = list(_pages(root, problems))
+    if not pages and not problems:
+        raise UserError(f"{root}: there is no page image and no PDF in it; give a folder of scans")
+    regions: list[Region] = []
+    columns: dict[str, list[str | None]] = {name: [] for name in ("id", "page", "split")}
+    with ThreadPoolExecutor() as pool:
+        for (path, number, name), found in zip(pages, pool.map(_lines, pages), strict=True):
+            if isinstance(found, str):
+                problems.append(found)
+                continue
+            for region in found:
+                regions.append(region)
+                columns["id"].append(f"{name}/{region.line.id}")
+                columns["page"].append(name)
+                columns["split"].append(split_of(Path(name).parts[0]) if "/" in name else None)
+            if not found:
+                problems.append(f"{path}{f', page {number + 1}' if number else ''}: no line of text was found")
+    if not regions:
+        raise UserError(f"{root}: there is no line of text in its {len(pages)} page(s) ({problems[0]})")
+    samples = CropSamples(regions, columns, level)
+    samples.problems += problems
+    return samples
+
+
+def _pages(root: Path, problems: list[str]) -> Iterator[tuple[Path, int, str]]:
+    """File, page number and name of every page."""
+    for path in files(root):
+        if not (is_image(path) or is_pdf(path)):
+            continue
+        name = (path.relative_to(root) if path != root else Path(path.name)).as_posix()
+        try:
+            count = page_count(path)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        for number in range(count):
+            yield path, number, name if count == 1 else f"{name}/{number + 1}"
+
+
+def _lines(page: tuple[Path, int, str]) -> list[Region] | str:
+    path, number, _ = page
+    segment = plugins.load("htr_ssl.pages.segment", SEGMENTER).segment
+    try:
+        image = page_image(path, number)
+    except UserError as error:
+        return str(error)
+    return [Region(path, line, image.shape[1::-1], number) for line in segment(image)]
