@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from htr_ssl.cli_show import note, pairs, say
+
+if TYPE_CHECKING:
+    from htr_ssl.data.importing import Outcome
 
 data = typer.Typer(help="Make, check and look at data.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -21,7 +24,24 @@ class Level(StrEnum):
     line = "line"
 
 
-Source = Annotated[Path, typer.Argument(metavar="DATA", help="Parquet file or folder of images.")]
+class Encoding(StrEnum):
+    """How images are stored that are cut out or scaled."""
+
+    webp = "webp"
+    png = "png"
+
+
+class By(StrEnum):
+    """What stays together when splits are drawn."""
+
+    page = "page"
+    writer = "writer"
+    row = "row"
+
+
+Source = Annotated[str, typer.Argument(metavar="DATA", help="File, folder, or hf://OWNER/NAME; see `htr-ssl formats`.")]
+Target = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="File to write.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")]
 LevelOption = Annotated[Level, typer.Option(help="What one image shows.")]
 Format = Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
@@ -29,7 +49,7 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
 @data.command()
 def synth(
-    out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="File to write.")],
+    out: Target,
     options: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Other options of the synthetic handwriting.")
     ] = None,
@@ -47,6 +67,134 @@ def synth(
     config = load_config(None, [*(options or []), f"samples={samples}"], synthetic.Config)
     synthetic.write_parquet(synthetic.samples(config, level.value, seed), out)
     note(f"{out}: {samples} synthetic {level.value}s")
+
+
+@data.command("import")
+def import_(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="Reader of DATA, or auto; see `htr-ssl formats`.")],
+    source: Source,
+    out: Target,
+    level: LevelOption = Level.line,
+    height: Annotated[int, typer.Option(min=0, help="Scale images down to this height [px]; 0 leaves them.")] = 0,
+    encoding: Annotated[
+        Encoding, typer.Option(help="Of cut or scaled images: webp, or png (without loss).")
+    ] = Encoding.webp,
+    threads: Annotated[int, typer.Option(min=0, help="At work; 0 = one per CPU.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Bring data of any format into one Parquet file: lines or words are cut out of pages, what is unusable is named.
+
+    The same command goes on where it was stopped. Ends with code 1 if something was left out; the list of it lies
+    beside the file.
+
+    Example: `htr-ssl data import auto export lines.parquet --height 128`
+    """
+    from htr_ssl.cli_show import rows_bar
+    from htr_ssl.data import importing
+    from htr_ssl.data.reading import read
+
+    samples = read(source, format, level.value)
+    with rows_bar(quiet) as progress:
+        outcome = importing.write(samples, out, height, encoding.value, threads, progress)
+    note(f"{out}: {outcome.rows} {level.value}s, {outcome.labelled} with text")
+    _left_out(outcome)
+
+
+@data.command()
+def words(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="Model that finetune wrote.")],
+    source: Source,
+    out: Target,
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out words below.")] = 0.0,
+    format: Format = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Cut transcribed lines into words where a recognizer finds them (CTC alignment).
+
+    Lines with characters that the recognizer does not know are left out and named.
+
+    Example: `htr-ssl data words runs/finetune/model.safetensors lines.parquet words.parquet --confidence 0.5`
+    """
+    from htr_ssl.cli_show import rows_bar
+    from htr_ssl.data import importing
+    from htr_ssl.data.reading import read
+    from htr_ssl.recognizers.reader import Reader
+    from htr_ssl.recognizers.words import words_of
+
+    reader = Reader.load(model, device)
+    with rows_bar(quiet) as progress:
+        samples = words_of(read(source, format, "line"), reader, confidence, progress)
+    with rows_bar(quiet) as progress:
+        outcome = importing.write(samples, out, progress=progress)
+    note(f"{out}: {outcome.rows} words")
+    _left_out(outcome)
+
+
+def _left_out(outcome: Outcome) -> None:
+    """Says where the list of problems is and ends with code 1, if there are any."""
+    if outcome.problems:
+        note(f"{outcome.report}: {len(outcome.problems)} left out, e.g. {outcome.problems[0]}", "yellow")
+        raise typer.Exit(1)
+
+
+@data.command()
+def stats(
+    source: Source,
+    level: LevelOption = Level.line,
+    format: Format = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Count images, texts, writers and pages of each split, and measure the images.
+
+    Example: `htr-ssl data stats words.parquet --level word`
+    """
+    import json
+
+    from htr_ssl.cli_show import table
+    from htr_ssl.data.describe import describe
+    from htr_ssl.data.reading import read
+
+    found = describe(read(source, format, level.value))
+    if as_json:
+        say(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    heads = ("split", "images", "labelled", "words", "characters", "alphabet", "writers", "pages")
+    table(heads, [(split, *(f"{counts[name]:,}" for name in heads[1:])) for split, counts in found["splits"].items()])
+    facts = [("left out", str(found["left_out"]))] if found["left_out"] else []
+    sizes = [(name, str(value)) for name, value in found["sizes"].items()]
+    pairs("5, 50, 95 % of the images", [*sizes, *facts, *found["facts"].items()])
+
+
+@data.command()
+def split(
+    source: Source,
+    out: Target,
+    by: Annotated[By, typer.Option(help="What stays together in one split.")] = By.page,
+    validation: Annotated[float, typer.Option(min=0, max=1, help="Share of the labelled images.")] = 0.1,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share of the labelled images.")] = 0.1,
+    level: LevelOption = Level.line,
+    format: Format = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Draw train, validation and test anew and write a Parquet file that names them.
+
+    Example: `htr-ssl data split lines.parquet divided.parquet --by writer --test 0.2`
+    """
+    from htr_ssl.cli_show import rows_bar
+    from htr_ssl.data import importing
+    from htr_ssl.data.describe import divide
+    from htr_ssl.data.reading import read
+
+    samples = read(source, format, level.value)
+    splits = divide(samples, by.value, validation, test, seed)
+    samples.facts = {**samples.facts, "splits": f"by {by.value}, {validation:g} and {test:g}, seed {seed}"}
+    with rows_bar(quiet) as progress:
+        outcome = importing.write(samples, out, splits=splits, progress=progress)
+    counts = ", ".join(f"{splits.count(name)} {name}" for name in ("train", "validation", "test"))
+    note(f"{out}: {outcome.rows} {level.value}s: {counts}")
+    _left_out(outcome)
 
 
 @data.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -96,3 +97,43 @@ def greedy(logits: Tensor, lengths: Tensor) -> list[tuple[list[int], float]]:
     return [
         (characters[end - size : end], value) for end, size, value in zip(ends, sizes, confidence.tolist(), strict=True)
     ]
+
+
+def align(log_posteriors: np.ndarray, label: Sequence[int]) -> tuple[np.ndarray, float]:
+    """Likeliest frames of each character of a known label (forced alignment, Viterbi).
+
+    Args:
+        log_posteriors: (T, K).
+        label: L character indices, at least one.
+
+    Returns:
+        First and last frame of each character, (L, 2), and the path's mean log-posterior per frame.
+
+    Raises:
+        ValueError: the label is empty or needs more frames than there are.
+    """
+    frames = len(log_posteriors)
+    if not label or frames_needed(label) > frames:
+        raise ValueError(f"a label of {len(label)} characters does not fit into {frames} frames")
+    states = np.full(2 * len(label) + 1, BLANK)  # blank, character, blank, …
+    states[1::2] = label
+    emit = log_posteriors[:, states]  # (T, S)
+    skip = np.zeros(len(states), bool)  # from the character before, without a blank between
+    skip[3::2] = states[3::2] != states[1:-2:2]
+    score = np.full(len(states), -np.inf)
+    score[:2] = emit[0, :2]
+    steps = np.zeros((frames, len(states)), np.int8)  # how many states back the best path comes from
+    for frame in range(1, frames):
+        one = np.concatenate([[-np.inf], score[:-1]])
+        two = np.where(skip, np.concatenate([[-np.inf, -np.inf], score[:-2]]), -np.inf)
+        choices = np.stack([score, one, two])
+        steps[frame] = choices.argmax(0)
+        score = choices.max(0) + emit[frame]
+    state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
+    best = float(score[state])
+    path = np.empty(frames, int)
+    for frame in range(frames - 1, -1, -1):
+        path[frame] = state
+        state -= int(steps[frame, state])
+    spans = np.array([np.flatnonzero(path == 2 * i + 1)[[0, -1]] for i in range(len(label))])
+    return spans, best / frames

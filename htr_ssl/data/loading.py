@@ -39,6 +39,8 @@ class SplitSamples(Samples):
     def __init__(self, source: Sequence[Sample], columns: dict[str, list[str | None]], config: DataConfig) -> None:
         super().__init__(columns, config.level)
         self._source = source
+        self.problems = list(getattr(source, "problems", ()))
+        self.facts = dict(getattr(source, "facts", {}))
 
     def image(self, index: int) -> Any:
         """Image of the source."""
@@ -57,6 +59,9 @@ def read_samples(config: DataConfig) -> SplitSamples:
         source: Any = synthetic.samples(synthetic.Config(**config.synthetic), config.level, config.seed)
     else:
         source = read(config.source, config.format, config.level)
+        if source.problems:
+            more = f" (and {len(source.problems) - 1} more; see htr-ssl data check)" if source.problems[1:] else ""
+            warnings.warn(f"{source.problems[0]}{more}", stacklevel=2)
     columns = {name: source.column(name) for name in ("id", "text", "writer", "page", "split")}
     columns["split"] = assign_splits(
         columns["id"],

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 from htr_ssl import plugins
-from htr_ssl.data.sample import Level, Sample
+from htr_ssl.data.readers._common import Samples
+from htr_ssl.data.readers._source import HUB, catalogue, fetched
+from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
 READERS = "htr_ssl.data.readers"
 
 
-def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sequence[Sample]:
-    """Samples of a file or folder; images are fetched when asked for.
+def read(source: str | Path, format: str = "auto", level: Level = "line") -> Samples:
+    """Samples of a file, a folder, or a data set of the Hugging Face Hub (``hf://OWNER/NAME``).
 
-    Every reader's sequence has ``.column(name)`` for id, text, writer, page and split.
+    Images are fetched when asked for; what was left out is in ``.problems``.
 
     Raises:
         UserError: no such path or format, or nothing in it that a reader knows.
     """
+    if str(source).startswith(HUB):
+        source = fetched(str(source))
     root = Path(source).expanduser()
     reader = None if format == "auto" else plugins.load(READERS, format)
     if not root.exists():
         raise UserError(_missing(root))
     reader = reader or _detect(root)
-    samples: Sequence[Sample] = reader.read(root, level)
+    samples: Samples = reader.read(root, level)
+    samples.facts = {**catalogue(root), **samples.facts}
     return samples
 
 

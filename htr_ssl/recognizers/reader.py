@@ -108,13 +108,23 @@ class Reader:
                     results[row] = reading
         return results
 
+    def posteriors(self, image: np.ndarray) -> np.ndarray:
+        """Log-posteriors (T, K) of every frame of one image, natural logarithm; class 0 is the blank."""
+        logits, lengths = self._logits([prepare(image, self._data)])
+        scores: np.ndarray = logits[: int(lengths[0]), 0].float().log_softmax(1).cpu().numpy()
+        return scores
+
     # Inference mode and autocast belong to a thread: they must be entered here.
     @torch.inference_mode()
-    def _read(self, strips: Sequence[np.ndarray]) -> Readings:
-        """Texts of one batch."""
+    def _logits(self, strips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Logits (T, N, K) and lengths (N,) of one batch."""
         images = collate(strips, range(len(strips))).to(self.device).images()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            logits, lengths = self.recognizer(images.pixels, images.widths)
+            return self.recognizer(images.pixels, images.widths)
+
+    def _read(self, strips: Sequence[np.ndarray]) -> Readings:
+        """Texts of one batch."""
+        logits, lengths = self._logits(strips)
         return [(self.charset.decode(indices), confidence) for indices, confidence in ctc.greedy(logits, lengths)]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-from htr_ssl.data.readers._common import FileSamples, clean_text, files, is_image
+from htr_ssl.data.readers._common import FileSamples, clean_text, files, is_image, read_text
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
@@ -22,19 +21,22 @@ def read(root: Path, level: Level) -> FileSamples:
 
     Folders train, validation (val) and test name the splits. `name.bin.png` also belongs to `name.gt.txt`.
 
+    A transcription that is not UTF-8 is read as Windows-1252; that, and one without an image, is a problem.
+
     Raises:
-        UserError: there is no image, or a transcription is not UTF-8.
+        UserError: there is no image.
     """
     found = list(files(root))
     images = list(filter(is_image, found))
     texts = {path for path in found if path.name.endswith(SUFFIX)}
     partners = [_partner(image, texts) for image in images]
-    lonely = texts.difference(partners)
-    if lonely:
-        warnings.warn(
-            f"{min(lonely)}: no image has this name; {len(lonely)} such {SUFFIX} file(s) are left out", stacklevel=2
-        )
-    return FileSamples(root, images, level, _read_all(partners))
+    found_texts, problems = _read_all(partners)
+    samples = FileSamples(root, images, level, found_texts)
+    samples.problems += problems
+    samples.problems += [
+        f"{path}: no image has this name; it is left out" for path in sorted(texts.difference(partners))
+    ]
+    return samples
 
 
 def _partner(image: Path, texts: set[Path]) -> Path | None:
@@ -46,21 +48,17 @@ def _partner(image: Path, texts: set[Path]) -> Path | None:
     return None
 
 
-def _read_all(paths: list[Path | None]) -> list[str | None]:
-    """Clean transcriptions; all files are looked at before the first wrong one is reported with their number."""
+def _read_all(paths: list[Path | None]) -> tuple[list[str | None], list[str]]:
+    """Clean transcriptions, and what is wrong with their files."""
     texts: list[str | None] = []
-    wrong: list[str] = []
+    problems: list[str] = []
     for path in paths:
-        text = None
-        if path is not None:
-            try:
-                text = path.read_bytes().decode("utf-8-sig")
-            except UnicodeDecodeError as error:
-                wrong.append(f"{path}: byte {error.start} is not UTF-8; convert it, e.g. iconv -f latin1 -t utf-8")
-            except OSError as error:
-                wrong.append(f"{path}: cannot be read ({error.strerror}); check its permissions")
+        text = problem = None
+        try:
+            if path is not None:
+                text, problem = read_text(path)
+        except UserError as error:
+            problem = str(error)
         texts.append(clean_text(text))
-    if wrong:
-        more = f" ({len(wrong) - 1} more transcriptions have such faults)" if len(wrong) > 1 else ""
-        raise UserError(wrong[0] + more)
-    return texts
+        problems += [problem] if problem else []
+    return texts, problems

@@ -1,0 +1,178 @@
+"""Line images with their transcription become word images: a recognizer says where each word stands (CTC alignment).
+
+Source of the alignment: Kürzinger et al., "CTC-Segmentation of Large Corpora for German End-to-End Speech Recognition",
+2020 (arXiv 2007.09127); here the whole text is known to be in the line, so that plain Viterbi suffices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from htr_ssl import ctc
+from htr_ssl.charset import normalise
+from htr_ssl.data.readers._common import Samples
+from htr_ssl.errors import UserError
+from htr_ssl.recognizers.reader import Reader
+
+MARGIN = 0.08
+"""Paper left and right of a word, in heights of the line, as far as its neighbours allow."""
+INK = 0.35
+"""A pixel counts as ink if it is this share of the way from the paper's tone to the ink's, or darker."""
+
+
+@dataclass(slots=True)
+class Word:
+    """A word of a line.
+
+    Attributes:
+        text: the word.
+        left: first column [px of the line image].
+        right: column behind the last.
+        confidence: geometric mean of the highest posterior of each of its characters, in [0, 1].
+    """
+
+    text: str
+    left: int
+    right: int
+    confidence: float
+
+
+class WordSamples(Samples):
+    """Words cut out of the images of other samples."""
+
+    def __init__(self, source: Samples, rows: list[tuple[int, Word]], columns: dict[str, list[str | None]]) -> None:
+        super().__init__(columns, "word")
+        self._source = source
+        self.rows = rows
+
+    def image(self, index: int) -> np.ndarray:
+        """Columns of the line, uint8, (H, w) or (H, w, 3)."""
+        row, word = self.rows[index]
+        return self._source[row].load()[:, word.left : word.right].copy()
+
+
+def cut(image: np.ndarray, text: str, reader: Reader) -> list[Word]:
+    """Words of a line image whose text is known, in reading order.
+
+    Neighbours are parted in the widest gap of ink between the last character of one and the first of the other.
+
+    Raises:
+        ValueError: the text is empty, has characters the recognizer does not know, or does not fit into the image.
+    """
+    text = normalise(text)
+    unknown = sorted(set(text) - set(reader.charset.characters))
+    if unknown:
+        raise ValueError(f"the recognizer does not know {' '.join(unknown)}")
+    label = reader.charset.encode(text)
+    scores = reader.posteriors(image)
+    spans, _ = ctc.align(scores, label)
+    scale = image.shape[1] / len(scores)
+    ink = _ink(image)
+    words: list[Word] = []
+    first = 0
+    cuts = [0]
+    bounds: list[tuple[int, int]] = []
+    for word in text.split(" "):
+        bounds.append((first, first + len(word)))
+        first += len(word) + 1
+    for (_, end), (start, _) in pairwise(bounds):
+        low, high = int((spans[end - 1, 1] + 0.5) * scale), int((spans[start, 0] + 0.5) * scale)
+        cuts.append(_gap(ink, low, max(high, low + 1)))
+    cuts.append(image.shape[1])
+    for (start, end), (left, right) in zip(bounds, pairwise(cuts), strict=True):
+        peaks = [scores[spans[i, 0] : spans[i, 1] + 1, label[i]].max() for i in range(start, end)]
+        left, right = _trimmed(ink, left, right, round(MARGIN * image.shape[0]))
+        words.append(Word(text[start:end], left, right, float(np.exp(np.mean(peaks)))))
+    return words
+
+
+def words_of(
+    lines: Samples, reader: Reader, confidence: float = 0.0, progress: Callable[[int, int], None] | None = None
+) -> WordSamples:
+    """Words of all lines that have a text; lines that cannot be cut become problems.
+
+    Ids are those of the lines with the word's number. Writer, page and split are those of the lines.
+
+    Args:
+        lines: line images.
+        reader: a recognizer that knows their characters.
+        confidence: words below are left out.
+        progress: called with the lines done and of all.
+
+    Raises:
+        UserError: no line could be cut.
+    """
+    texts = lines.column("text")
+    rows = [row for row, text in enumerate(texts) if text]
+    found: list[tuple[int, Word]] = []
+    columns: dict[str, list[str | None]] = {name: [] for name in ("id", "text", "writer", "page", "split")}
+    problems = list(lines.problems)
+    below = 0
+
+    def one(row: int) -> list[Word] | str:
+        try:
+            return cut(lines[row].load(), texts[row] or "", reader)
+        except (UserError, ValueError) as error:
+            return f"{lines.cell('id', row)}: {error}; the line is left out"
+
+    with ThreadPoolExecutor() as pool:
+        for done, (row, words) in enumerate(zip(rows, pool.map(one, rows), strict=True), start=1):
+            if progress is not None:
+                progress(done, len(rows))
+            if isinstance(words, str):
+                problems.append(words)
+                continue
+            for number, word in enumerate(words, start=1):
+                if word.confidence < confidence:
+                    below += 1
+                    continue
+                found.append((row, word))
+                columns["id"].append(f"{lines.cell('id', row)}/{number}")
+                columns["text"].append(word.text)
+                for name in ("writer", "page", "split"):
+                    columns[name].append(lines.cell(name, row))
+    if not found:
+        reason = problems[0] if problems else f"{below} word(s) are below confidence {confidence:g}"
+        raise UserError(f"no word could be cut out of {len(rows)} line(s) with text ({reason})")
+    samples = WordSamples(lines, found, columns)
+    samples.problems += problems
+    samples.facts = {**lines.facts, "words": f"cut by CTC alignment, {below} below confidence {confidence:g} left out"}
+    samples.facts.pop("rows", None)
+    return samples
+
+
+def _ink(image: np.ndarray) -> np.ndarray:
+    """Share of ink in each column, (W,); the top and bottom fifth, where neighbouring lines reach in, count half."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+    paper, dark = np.percentile(gray, 80), np.percentile(gray, 1)
+    level = paper - INK * max(paper - dark, 40)
+    weights = np.ones(len(gray))
+    edge = len(gray) // 5
+    weights[:edge] = weights[len(gray) - edge :] = 0.5
+    share: np.ndarray = weights @ (gray < level) / weights.sum()
+    return share
+
+
+def _gap(ink: np.ndarray, low: int, high: int) -> int:
+    """Middle of the widest stretch of columns with the least ink in [low, high)."""
+    low, high = max(0, min(low, len(ink) - 1)), max(1, min(high, len(ink)))
+    part = ink[low:high]
+    free = np.flatnonzero(np.diff(np.r_[False, part <= part.min() + 0.01, False]))
+    starts, ends = free[::2], free[1::2]
+    widest = int((ends - starts).argmax())
+    return low + int(starts[widest] + ends[widest]) // 2
+
+
+def _trimmed(ink: np.ndarray, left: int, right: int, margin: int) -> tuple[int, int]:
+    """Bounds without the paper at both ends, but for a margin."""
+    right = max(right, left + 1)
+    columns = np.flatnonzero(ink[left:right] > 0.01)
+    if not len(columns):
+        return left, right
+    return max(left, left + int(columns[0]) - margin), min(right, left + int(columns[-1]) + 1 + margin)
