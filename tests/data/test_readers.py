@@ -108,17 +108,21 @@ def test_text_without_image_is_named(tmp_path):
     put(tmp_path, "1.png")
     for name in ("1", "2", "3"):
         (tmp_path / f"{name}.gt.txt").write_text(name)
-    with pytest.warns(UserWarning, match=r"2\.gt\.txt: no image has this name; 2 such"):
-        samples = read(tmp_path)
+    samples = read(tmp_path)
     assert samples.column("text") == ["1"]
+    assert [problem.split(": ")[1] for problem in samples.problems] == ["no image has this name; it is left out"] * 2
+    assert "2.gt.txt" in samples.problems[0]
 
 
 def test_texts_that_are_not_utf8(tmp_path):
+    """Those of old Windows programs are read all the same, and named."""
     put(tmp_path, "1.png", "2.png")
-    for name in ("1", "2"):
-        (tmp_path / f"{name}.gt.txt").write_bytes("é".encode("latin-1"))
-    with pytest.raises(UserError, match=r"1\.gt\.txt: byte 0 is not UTF-8; .*iconv.* \(1 more"):
-        read(tmp_path)
+    (tmp_path / "1.gt.txt").write_bytes("été".encode("latin-1"))
+    (tmp_path / "2.gt.txt").write_text("été", encoding="utf-16")
+    samples = read(tmp_path)
+    assert samples.column("text") == ["été", "été"]
+    assert len(samples.problems) == 1
+    assert "1.gt.txt: it is not UTF-8 and was read as Windows-1252" in samples.problems[0]
 
 
 def test_parquet_columns(tmp_path):

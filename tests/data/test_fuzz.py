@@ -1,0 +1,89 @@
+"""Malformed input of every kind to every reader: nothing but a `UserError` may come out, and the memory stays bounded."""
+
+from __future__ import annotations
+
+import resource
+
+import numpy as np
+import pytest
+from miniatures import LAYOUTS
+
+from htr_ssl.data import importing
+from htr_ssl.data.reading import read
+from htr_ssl.errors import UserError
+
+ROUNDS = 45
+"""Damaged copies of each layout."""
+MEMORY = 400e6
+"""Growth of the process allowed over all rounds of a layout [bytes]."""
+SPLINTERS = (
+    b"\0",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b"\r\n",
+    b"\t",
+    b'"',
+    b"<",
+    b"&x;",
+    b"-1",
+    b"NaN",
+    b"1e999",
+    b"99999999999",
+    b"../../etc/passwd",
+    b"C:\\a\\b.png",
+    "é".encode("latin-1"),
+    b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+    b"{",
+    b"[" * 2000,
+)
+
+
+def damage(data: bytes, random: np.random.Generator) -> bytes:
+    """Truncated, emptied, with bytes flipped, a splinter put in, a piece repeated or taken out."""
+    kind = random.integers(7)
+    place = int(random.integers(len(data) + 1))
+    end = min(len(data), place + int(random.integers(1, 40)))
+    if kind == 0:
+        return data[:place]
+    if kind == 1:
+        return b""
+    if kind == 2:
+        flipped = bytearray(data)
+        for _ in range(max(1, len(data) // 200)):
+            flipped[int(random.integers(len(data)))] = int(random.integers(256))
+        return bytes(flipped)
+    if kind == 3:
+        return data[:place] + data[end:]
+    if kind == 4:
+        return data[:end] + data[place:end] * int(random.integers(1, 50)) + data[end:]
+    splinter = SPLINTERS[int(random.integers(len(SPLINTERS)))]
+    return data[:place] + splinter + data[place if kind == 5 else end :]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_damaged_files(name, tmp_path):
+    reader, level, build = LAYOUTS[name]
+    (tmp_path / "whole").mkdir()
+    build(tmp_path / "whole")
+    whole = {path: path.read_bytes() for path in (tmp_path / "whole").rglob("*") if path.is_file()}
+    names = sorted(whole)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    good = 0
+    for number in range(ROUNDS):
+        random = np.random.default_rng(number)
+        victims = [names[int(random.integers(len(names)))] for _ in range(random.integers(1, 3))]
+        for path in victims:
+            path.write_bytes(damage(whole[path], random)) if random.random() < 0.9 else path.unlink(missing_ok=True)
+        out = tmp_path / "out.parquet"
+        for format in (reader, "auto"):
+            try:
+                outcome = importing.write(read(tmp_path / "whole", format, level), out, threads=1)
+            except UserError as error:
+                assert str(error)
+                continue
+            good += 1
+            assert outcome.rows == len(read(out, level=level)) > 0
+        for path in set(victims):
+            path.write_bytes(whole[path])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before < MEMORY
+    assert good > 0, "no round left anything to read: the damage is too great to test with"
