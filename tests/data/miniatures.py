@@ -56,7 +56,11 @@ def gt_txt(root: Path) -> Expected:
 def pylaia(root: Path) -> Expected:
     """https://github.com/jpuigcerver/PyLaia/wiki/train-ctc."""
     (root / "syms.txt").write_text("<ctc> 0\na 1\n<space> 2\n")
-    rows = {"train": ("train/im01", "d e t <space> t i l"), "val": ("val/im02", "« F r u »"), "test": ("test/im03", "a")}
+    rows = {
+        "train": ("train/im01", "d e t <space> t i l"),
+        "val": ("val/im02", "« F r u »"),
+        "test": ("test/im03", "a"),
+    }
     for split, (name, tokens) in rows.items():
         (root / f"{split}.txt").write_text(f"{name} {tokens}\n", encoding="utf-8")
         (root / f"{split}_ids.txt").write_text(name + "\n")
@@ -86,7 +90,11 @@ def tsv(root: Path) -> Expected:
     """A table from a spreadsheet: tab separated, with names of the columns."""
     save(root / "images/1 a.png")
     save(root / "2.png")
-    rows = ["filename\ttranscription\tsplit\twriter\tpage", '1 a.png\tdit "bon"\tdev\tw1\tp1', "2.png\tdeux\ttest\tw2\tp1"]
+    rows = [
+        "filename\ttranscription\tsplit\twriter\tpage",
+        '1 a.png\tdit "bon"\tdev\tw1\tp1',
+        "2.png\tdeux\ttest\tw2\tp1",
+    ]
     (root / "lines.tsv").write_text("\r\n".join(rows), encoding="utf-8-sig")
     return {"images/1 a.png": ('dit "bon"', "validation", "w1", "p1"), "2.png": ("deux", "test", "w2", "p1")}
 
@@ -138,10 +146,13 @@ def hub(root: Path) -> Expected:
 
 
 PAGE_LINE = """
-<TextLine id="{id}" custom="readingOrder {{index:{index};}}"><Coords points="35,{top} 335,{top} 335,{bottom} 35,{bottom}"/>
+<TextLine id="{id}" custom="readingOrder {{index:{index};}}">
+<Coords points="35,{top} 335,{top} 335,{bottom} 35,{bottom}"/>
 <Baseline points="35,{base} 335,{base}"/>
-<Word id="{id}w1"><Coords points="35,{top} 165,{top} 165,{bottom} 35,{bottom}"/><TextEquiv><Unicode>{one}</Unicode></TextEquiv></Word>
-<Word id="{id}w2"><Coords points="195,{top} 335,{top} 335,{bottom} 195,{bottom}"/><TextEquiv><Unicode>{two}</Unicode></TextEquiv></Word>
+<Word id="{id}w1"><Coords points="35,{top} 165,{top} 165,{bottom} 35,{bottom}"/>
+<TextEquiv><Unicode>{one}</Unicode></TextEquiv></Word>
+<Word id="{id}w2"><Coords points="195,{top} 335,{top} 335,{bottom} 195,{bottom}"/>
+<TextEquiv><Unicode>{two}</Unicode></TextEquiv></Word>
 <TextEquiv><Unicode>{one} {two}</Unicode></TextEquiv></TextLine>"""
 
 
@@ -186,7 +197,9 @@ def alto(root: Path) -> Expected:
     page(root / "a.jpg")
     page(root / "b.png")
     polygon = '<Shape><Polygon POINTS="35 35 335 35 335 75 35 75"/></Shape>'
-    head = '<alto xmlns="http://www.loc.gov/standards/alto/ns-v{v}#"><Description><MeasurementUnit>pixel</MeasurementUnit>'
+    head = (
+        '<alto xmlns="http://www.loc.gov/standards/alto/ns-v{v}#"><Description><MeasurementUnit>pixel</MeasurementUnit>'
+    )
     head += "<sourceImageInformation><fileName>{name}</fileName></sourceImageInformation></Description>"
     head += '<Layout><Page ID="p" PHYSICAL_IMG_NR="1" WIDTH="400" HEIGHT="200"><PrintSpace><TextBlock ID="b">'
     tail = "</TextBlock></PrintSpace></Page></Layout></alto>"

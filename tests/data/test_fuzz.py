@@ -1,4 +1,4 @@
-"""Malformed input of every kind to every reader: nothing but a `UserError` may come out, and the memory stays bounded."""
+"""Malformed input to every reader: nothing but a `UserError` may come out, and the memory stays bounded."""
 
 from __future__ import annotations
 
@@ -78,8 +78,7 @@ def test_damaged_files(name, tmp_path):
         for format in (reader, "auto"):
             try:
                 outcome = importing.write(read(tmp_path / "whole", format, level), out, threads=1)
-            except UserError as error:
-                assert str(error)
+            except UserError:
                 continue
             good += 1
             assert outcome.rows == len(read(out, level=level)) > 0
