@@ -239,6 +239,155 @@ def scans(root: Path) -> Expected:
     }
 
 
+IAM_FORMS = """#--- forms.txt ---
+# a01-000u 000 2 prt 7 5 52 36
+a01-000u 000 2 prt 2 2 4 4
+a01-003 002 2 prt 1 1 2 2
+"""
+IAM_WORDS = """#--- words.txt ---
+#     a01-000u-00-00 ok 154 1 408 768 27 51 AT A
+a01-000u-00-00 ok 154 35 35 130 40 AT A
+a01-000u-00-01 err 154 195 35 140 40 NN MOVE to
+a01-000u-01-00 ok 154 35 95 130 40 NN "
+a01-003-00-00 ok 173 35 35 130 40 NP Exchange
+"""
+IAM_LINES = """#--- lines.txt ---
+a01-000u-00 ok 154 19 35 35 300 40 A|MOVE|to
+a01-000u-01 err 156 19 35 95 300 40 "|nominating
+a01-003-00 ok 173 21 35 35 300 40 Exchange
+"""
+_IAM: dict[str, tuple[str, str]] = {"a01-000u": ("000", "a01-000u"), "a01-003": ("002", "a01-003")}
+
+
+def _iam(rows: dict[str, str]) -> Expected:
+    forms = {name: "-".join(name.split("-")[:2]) for name in rows}
+    return {name: (text, None, *_IAM[forms[name]]) for name, text in rows.items()}
+
+
+def _iam_lists(root: Path) -> None:
+    (root / "ascii").mkdir()
+    for name, text in (("forms", IAM_FORMS), ("words", IAM_WORDS), ("lines", IAM_LINES)):
+        (root / f"ascii/{name}.txt").write_text(text)
+
+
+def iam_words(root: Path) -> Expected:
+    """https://fki.tic.heia-fr.ch/databases/iam-handwriting-database: words.tgz and ascii.tgz."""
+    _iam_lists(root)
+    rows = {"a01-000u-00-00": "A", "a01-000u-00-01": "MOVE to", "a01-000u-01-00": '"', "a01-003-00-00": "Exchange"}
+    for name in rows:
+        form = "-".join(name.split("-")[:2])
+        save(root / "words" / name[:3] / form / f"{name}.png", rows[name])
+    return _iam(rows)
+
+
+def iam_lines(root: Path) -> Expected:
+    """The same, lines.tgz."""
+    _iam_lists(root)
+    rows = {"a01-000u-00": "A MOVE to", "a01-000u-01": '" nominating', "a01-003-00": "Exchange"}
+    for name in rows:
+        form = "-".join(name.split("-")[:2])
+        save(root / "lines" / name[:3] / form / f"{name}.png", rows[name])
+    return _iam(rows)
+
+
+def iam_forms(root: Path) -> Expected:
+    """The same, formsA-D.tgz only: lines are cut out at the boxes of lines.txt."""
+    _iam_lists(root)
+    for form in ("a01-000u", "a01-003"):
+        page(root / "formsA-D" / f"{form}.png")
+    return _iam({"a01-000u-00": "A MOVE to", "a01-000u-01": '" nominating', "a01-003-00": "Exchange"})
+
+
+def iam_xml(root: Path) -> Expected:
+    """The same, xml.tgz and forms: words are cut out around their components."""
+    page(root / "forms/a01-003.png")
+    (root / "xml").mkdir()
+    (root / "xml/a01-003.xml").write_text(
+        '<?xml version="1.0" encoding="ISO-8859-1"?><form id="a01-003" writer-id="002" width="400" height="200">'
+        '<handwritten-part><line id="a01-003-00" text="Exchange of" segmentation="ok">'
+        '<word id="a01-003-00-00" tag="NP" text="Exchange"><cmp x="35" y="35" width="60" height="40"/>'
+        '<cmp x="100" y="35" width="65" height="38"/></word>'
+        '<word id="a01-003-00-01" tag="IN" text="of"><cmp x="195" y="35" width="140" height="40"/></word>'
+        "</line></handwritten-part></form>"
+    )
+    return _iam({"a01-003-00-00": "Exchange", "a01-003-00-01": "of"})
+
+
+def rimes_words(root: Path) -> Expected:
+    """ICDAR 2011 word set, http://www.a2ialab.com (rimes_database:data:icdar2011): three lists, three folders."""
+    rows = {
+        ("groundtruth_training_icdar2011.txt", "trainingsnippets_icdar/training_WR"): (
+            "lot_1/train_1.png",
+            "Je",
+            "train",
+        ),
+        ("ground_truth_validation_icdar2011.txt", "validationsnippets_icdar/testdataset_ICDAR"): (
+            "lot_9/val_1.png",
+            "été",
+            "validation",
+        ),
+        ("grount_truth_test_icdar2011.txt", "data_test"): ("lot_13/test_1.png", "l'appel", "test"),
+    }
+    expected: Expected = {}
+    for (listed, folder), (name, text, split) in rows.items():
+        (root / listed).write_text(f"{name} {text}\r\n", encoding="utf-8-sig")
+        save(root / folder / name, text)
+        expected[f"{folder}/{name}"] = (text, split, None, None)
+    return expected
+
+
+def rimes_lines(root: Path) -> Expected:
+    """ICDAR 2011 line set, http://www.a2ialab.com (rimes_database:data:icdar2011:line): two XML files, page images."""
+    for name, stem in (("training_2011", "train2011-0"), ("eval_2011_annotated", "eval2011-0")):
+        page(root / "images_gray" / f"{stem}.png")
+        lines = "".join(
+            f'<Line Bottom="{bottom}" Left="-35" Right="335" Top="{top}" Value="{text}"/>'
+            for top, bottom, text in ((35, 75, "l&amp;apos;objet : r&amp;#233;siliation"), (95, 135, "Madame,"))
+        )
+        (root / f"{name}.xml").write_text(
+            '<?xml version="1.0" encoding="UTF-8"?><GroundTruthDocuments>'
+            f'<SinglePage FileName="images_gray/{stem}.png">'
+            f'<Paragraph Bottom="1" Left="0" Right="1" Top="0" Value="x">{lines}</Paragraph></SinglePage>'
+            "</GroundTruthDocuments>"
+        )
+    return {
+        f"{stem}-{number}": (text, split, None, stem)
+        for stem, split in (("train2011-0", "train"), ("eval2011-0", "test"))
+        for number, text in enumerate(("l'objet : résiliation", "Madame,"))
+    }
+
+
+_CVL = {
+    "trainset/words/0001/0001-1-0-0-Imagine": "Imagine",
+    "trainset/words/0001/0001-1-0-1-a": "a",
+    "testset/words/0052/0052-6-3-0-Mährchen": "Mährchen",
+    "testset/words/0052/0052-6-3-1-half-way": "half-way",
+}
+
+
+def cvl_words(root: Path) -> Expected:
+    """https://zenodo.org/records/1492267: cvl-database-1-1."""
+    expected: Expected = {}
+    for path, text in _CVL.items():
+        save(root / "cvl-database-1-1" / f"{path}.tif", text)
+        name = Path(path).name
+        split = "train" if path.startswith("train") else "test"
+        expected[name] = (text, split, name[:4], name[:6])
+    return expected
+
+
+def cvl_lines(root: Path) -> Expected:
+    """The same, lines: their texts are those of the words."""
+    cvl_words(root)
+    save(root / "cvl-database-1-1/trainset/lines/0001/0001-1-0.tif")
+    save(root / "cvl-database-1-1/testset/lines/0052/0052-6-3.tif")
+    save(root / "cvl-database-1-1/testset/pages/0052-6.tif")
+    return {
+        "0001-1-0": ("Imagine a", "train", "0001", "0001-1"),
+        "0052-6-3": ("Mährchen half-way", "test", "0052", "0052-6"),
+    }
+
+
 LAYOUTS: dict[str, tuple[str, str, Callable[[Path], Expected]]] = {
     "gt_txt": ("gt_txt", "line", gt_txt),
     "pylaia": ("pylaia", "line", pylaia),
@@ -251,6 +400,14 @@ LAYOUTS: dict[str, tuple[str, str, Callable[[Path], Expected]]] = {
     "page_xml_words": ("page_xml", "word", page_xml_words),
     "alto": ("alto", "line", alto),
     "alto_words": ("alto", "word", alto_words),
+    "iam_words": ("iam", "word", iam_words),
+    "iam_lines": ("iam", "line", iam_lines),
+    "iam_forms": ("iam", "line", iam_forms),
+    "iam_xml": ("iam", "word", iam_xml),
+    "rimes_words": ("rimes", "word", rimes_words),
+    "rimes_lines": ("rimes", "line", rimes_lines),
+    "cvl_words": ("cvl", "word", cvl_words),
+    "cvl_lines": ("cvl", "line", cvl_lines),
     "images": ("images", "line", images),
     "scans": ("scans", "line", scans),
 }
