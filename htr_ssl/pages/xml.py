@@ -19,7 +19,9 @@ from htr_ssl.pages.xml_lines import lines_of, local_name, number
 MAX_BYTES = 64 << 20
 """Largest XML file read [bytes]."""
 FOLDERS = ("page", "alto")
-"""Folders whose images lie one level up, as Transkribus exports them."""
+"""Folders whose images lie one level up, as Transkribus exports them, or in one of `IMAGES` beside."""
+IMAGES = ("Images", "images")
+"""Folders beside `page` that hold the images, as in READ 2016."""
 
 _SAFE: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
 _HEAD_BYTES = 1 << 16
@@ -29,9 +31,10 @@ def read_xml(path: Path, words: bool = False, refused: list[str] | None = None) 
     """Page described by a PAGE or ALTO file, its lines (or words) in reading order.
 
     The image is the one the file names, if it lies in the file's folder or below, else the image of the same name or
-    stem in that folder (or one level up from a folder `page` or `alto`). If there is none, `Page.image` is the path at
-    which it was expected. Width and height are those the file states, 0 if it states none. A line without an outline
-    gets its box, else a band around its baseline. `words` and `refused` are those of `lines_of`.
+    stem in that folder (or, from a folder `page` or `alto`, one level up or in `Images` beside). If there is none,
+    `Page.image` is the path at which it was expected. Width and height are those the file states, 0 if it states none.
+    A line without an outline gets its box, else a band around its baseline. `words` and `refused` are those of
+    `lines_of`.
 
     Raises:
         UserError: damaged, too large, of another kind, not measured in pixels, or its image's path leads out of its
@@ -119,7 +122,8 @@ def _image(path: Path, name: str | None) -> Path:
     if inside and _is_file(folder / named.as_posix()):
         return folder / named.as_posix()
     stems = {path.stem, path.name.split(".", 1)[0]}
-    for place in (folder, folder.parent) if folder.name.lower() in FOLDERS else (folder,):
+    beside = (folder.parent, *(folder.parent / name for name in IMAGES)) if folder.name.lower() in FOLDERS else ()
+    for place in (folder, *beside):
         if named.name and _is_file(place / named.name):
             return place / named.name
         same = [image for stem in stems for image in place.glob(f"{_escape(stem)}.*")]
