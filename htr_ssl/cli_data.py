@@ -13,6 +13,7 @@ from htr_ssl.cli_show import note, pairs, say
 
 if TYPE_CHECKING:
     from htr_ssl.data.importing import Outcome
+    from htr_ssl.data.readers._common import Samples
 
 data = typer.Typer(help="Make, check and look at data.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -45,6 +46,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only re
 LevelOption = Annotated[Level, typer.Option(help="What one image shows.")]
 Format = Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Splits = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
+]
+Partial = Annotated[bool, typer.Option("--partial", help="Take what is there of a published split.")]
 
 
 @data.command()
@@ -79,13 +84,15 @@ def import_(
     encoding: Annotated[
         Encoding, typer.Option(help="Of cut or scaled images: webp, or png (without loss).")
     ] = Encoding.webp,
+    splits: Splits = None,
+    partial: Partial = False,
     threads: Annotated[int, typer.Option(min=0, help="At work; 0 = one per CPU.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Bring data of any format into one Parquet file: lines or words are cut out of pages, what is unusable is named.
 
-    The same command goes on where it was stopped. Ends with code 1 if something was left out; the list of it lies
-    beside the file.
+    With a published split its images alone are written, divided as it says. The same command goes on where it was
+    stopped. Ends with code 1 if something was left out; the list of it lies beside the file.
 
     Example: `htr-ssl data import auto export lines.parquet --height 128`
     """
@@ -94,6 +101,8 @@ def import_(
     from htr_ssl.data.reading import read
 
     samples = read(source, format, level.value)
+    if splits:
+        samples = _divided(samples, splits, partial)
     with rows_bar(quiet) as progress:
         outcome = importing.write(samples, out, height, encoding.value, threads, progress)
     note(f"{out}: {outcome.rows} {level.value}s, {outcome.labelled} with text")
@@ -129,6 +138,18 @@ def words(
         outcome = importing.write(samples, out, progress=progress)
     note(f"{out}: {outcome.rows} words")
     _left_out(outcome)
+
+
+def _divided(samples: Samples, splits: str, partial: bool) -> Samples:
+    """Samples of a published split; says how many there are of it, and how many belong to none of its parts."""
+    from htr_ssl.data.splitting import MARK, NAME, divide
+
+    divided = divide(samples, splits, partial)
+    counts = ", ".join(f"{divided.column('split').count(name)} {name}" for name in ("train", "validation", "test"))
+    rest = len(samples) - len(divided)
+    outside = f"; {rest} are in none of its parts and left out" if rest else ""
+    note(f"{divided.facts[NAME]} (SHA-256 {divided.facts[MARK][:12]}…): {counts}{outside}")
+    return divided
 
 
 def _left_out(outcome: Outcome) -> None:
@@ -173,12 +194,14 @@ def split(
     by: Annotated[By, typer.Option(help="What stays together in one split.")] = By.page,
     validation: Annotated[float, typer.Option(min=0, max=1, help="Share of the labelled images.")] = 0.1,
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of the labelled images.")] = 0.1,
+    splits: Splits = None,
+    partial: Partial = False,
     level: LevelOption = Level.line,
     format: Format = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Draw train, validation and test anew and write a Parquet file that names them.
+    """Draw train, validation and test anew, or take a published split, and write a Parquet file that names them.
 
     Example: `htr-ssl data split lines.parquet divided.parquet --by writer --test 0.2`
     """
@@ -186,13 +209,19 @@ def split(
     from htr_ssl.data import importing
     from htr_ssl.data.describe import divide
     from htr_ssl.data.reading import read
+    from htr_ssl.data.splitting import FACTS, NAME
 
     samples = read(source, format, level.value)
-    splits = divide(samples, by.value, validation, test, seed)
-    samples.facts = {**samples.facts, "splits": f"by {by.value}, {validation:g} and {test:g}, seed {seed}"}
+    if splits:
+        samples = _divided(samples, splits, partial)
+        drawn = samples.column("split")
+    else:
+        drawn = divide(samples, by.value, validation, test, seed)
+        kept = {key: value for key, value in samples.facts.items() if key not in FACTS}
+        samples.facts = {**kept, NAME: f"by {by.value}, {validation:g} and {test:g}, seed {seed}"}
     with rows_bar(quiet) as progress:
-        outcome = importing.write(samples, out, splits=splits, progress=progress)
-    counts = ", ".join(f"{splits.count(name)} {name}" for name in ("train", "validation", "test"))
+        outcome = importing.write(samples, out, splits=drawn, progress=progress)
+    counts = ", ".join(f"{drawn.count(name)} {name}" for name in ("train", "validation", "test"))
     note(f"{out}: {outcome.rows} {level.value}s: {counts}")
     _left_out(outcome)
 

@@ -1,10 +1,10 @@
-"""What the commands print, and the commands that only print: methods, formats, show."""
+"""What the commands print, and the commands that only print: methods, formats, splits, show."""
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +32,32 @@ def formats() -> None:
         ("--segmenter", "htr_ssl.pages.segment"),
     ):
         pairs(title, _first_lines(package))
+
+
+def splits(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One of them, or a file of your own.")] = None,
+) -> None:
+    """List the published splits that data can be divided by, or describe one.
+
+    Example: `htr-ssl splits iam-rwth`
+    """
+    from htr_ssl.data import named_splits
+
+    if name is None:
+        every = {item: named_splits.load(item) for item in named_splits.names()}
+        rows = [(item, split.dataset, f"{_numbers(split.counts)} {split.unit}s") for item, split in every.items()]
+        table(("data.splits", "data set", "train / validation / test"), rows)
+        return
+    split = named_splits.load(name)
+    counts: dict[str, Mapping[str, int]] = {split.unit: split.counts}
+    counts.update((level, numbers) for level, numbers in split.expected.items())
+    sizes = [(f"{unit}s", _numbers(count)) for unit, count in counts.items()]
+    texts = [(key, getattr(split, key)) for key in ("dataset", "about", "source")]
+    pairs(name, [*texts, *sizes, ("sha256", split.sha256 or "none: the distribution divides it")])
+
+
+def _numbers(counts: Mapping[str, int]) -> str:
+    return " / ".join(f"{counts.get(part, 0):,}" for part in ("train", "validation", "test"))
 
 
 def show(

@@ -44,6 +44,9 @@ class DataConfig(Strict):
     """Reader to use (see `htr-ssl formats`); `auto` looks at the source."""
     level: Literal["word", "line"] = "line"
     """What one image shows."""
+    splits: str | None = None
+    """Published split to divide the source by (see `htr-ssl splits`), or a .yaml file with a list of your own. None
+    takes the splits that the source names."""
     height: int = Field(48, ge=16, le=256)
     """Height [px] every image is scaled to; the width stays in proportion."""
     max_width: int = Field(2000, ge=64, le=10000)

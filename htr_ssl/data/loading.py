@@ -23,6 +23,7 @@ from htr_ssl.data.images import normalise_levels, to_height
 from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.reading import read
 from htr_ssl.data.sample import Sample
+from htr_ssl.data.splitting import divide
 from htr_ssl.data.subsets import assign_splits
 from htr_ssl.errors import UserError
 from htr_ssl.seeds import rng
@@ -51,7 +52,7 @@ def read_samples(config: DataConfig) -> SplitSamples:
     """Samples of a configuration, all with a split; splits the source does not name are drawn by `config.seed`.
 
     Raises:
-        UserError: the source cannot be read.
+        UserError: the source cannot be read or is not divided as `config.splits` says.
     """
     if config.source == "synthetic":
         from htr_ssl.data import synthetic
@@ -62,6 +63,8 @@ def read_samples(config: DataConfig) -> SplitSamples:
         if source.problems:
             more = f" (and {len(source.problems) - 1} more; see htr-ssl data check)" if source.problems[1:] else ""
             warnings.warn(f"{source.problems[0]}{more}", stacklevel=2)
+    if config.splits:
+        source = divide(source, config.splits)
     columns = {name: source.column(name) for name in ("id", "text", "writer", "page", "split")}
     columns["split"] = assign_splits(
         columns["id"],

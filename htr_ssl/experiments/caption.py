@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from htr_ssl.data.splitting import MARK, NAME
 from htr_ssl.experiments import plan
 from htr_ssl.experiments.statistics import SIGNIFICANT, Table
 
@@ -31,9 +32,10 @@ def caption(table: Table) -> str:
     units = sorted({(summary.unit, summary.units) for summary in table.summaries.values()})
     resampled = _join(f"{number} {unit}s" for unit, number in units) or "pages"
     parts = [
-        f"Data: {Path(config.data.source).name}, {config.data.level} images; test split, "
+        f"Data: {Path(config.data.source).name}, {config.data.level} images; {_split(results)}test split, "
         f"n = {_range(result['n'] for result in results)}",
-        f"Train labels and seeds per fraction: {counts}; smaller subsets lie inside larger ones of the same seed",
+        f"Train labels and seeds per fraction: {counts}; smaller subsets lie inside larger ones of the same seed"
+        f"{_lists(results)}",
         f"Encoder of every row: {_options(config.encoder.model_dump(mode='json'))}; all rows have the same fine-tuning "
         f"(augmentation, at most {config.train.steps} steps, {_patience(config.train.patience)}) and the test split is "
         "read once per cell, after training",
@@ -83,6 +85,18 @@ def _stages(table: Table) -> list[str]:
             "Synthetic texts are drawn from the labelled subset of each cell alone, so this stage is run per cell"
         )
     return parts
+
+
+def _split(results: list[dict[str, Any]]) -> str:
+    """Name and checksum of the published split."""
+    marks = {(result[NAME], result[MARK]) for result in results if result.get(MARK)}
+    return "".join(f"published split {name} (SHA-256 {mark[:12]}…), " for name, mark in sorted(marks))
+
+
+def _lists(results: list[dict[str, Any]]) -> str:
+    """Committed lists that the subsets are from, if all are."""
+    lists = {result.get("subset_list") for result in results}
+    return f", as listed in {_join(sorted(filter(None, lists)))}" if lists and None not in lists else ""
 
 
 def _options(encoder: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from htr_ssl import metrics
 from htr_ssl.charset import listing, normalise
 from htr_ssl.config import DataConfig
+from htr_ssl.data.splitting import carried, refuse_mixed
 from htr_ssl.environment import hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json, write_text
@@ -64,7 +65,8 @@ def evaluate(
         The content of result.json. Unreadable images are not scored but listed under ``unreadable``.
 
     Raises:
-        UserError: no such model or data, no labelled sample in the split, or none of its images can be read.
+        UserError: no such model or data, no labelled sample in the split, none of its images can be read, or the data
+            carries another named split than the model.
     """
     from htr_ssl.data.loading import read_samples
     from htr_ssl.recognizers.reader import Reader
@@ -73,6 +75,7 @@ def evaluate(
     header = reader.header
     config = data or DataConfig(**header["data"])
     samples = read_samples(config)
+    refuse_mixed(samples.facts, header, (config.source, str(model)))
     rows = labelled_rows(samples, split, config.source)
     start = time.perf_counter()
     predictions, unreadable = _read(reader, samples, rows, batch_size)
@@ -83,12 +86,14 @@ def evaluate(
     facts = {
         **{key: header.get(key) for key in ("method", "encoder", "init", "fraction", "seed")},
         "data": config.source,
+        **carried(samples.facts),
         "split": split,
         "level": config.level,
         **score(predictions, config.level),
         "unseen": dict(reader.charset.unseen(prediction.written for prediction in predictions)),
         "unreadable": list(unreadable),
         "subset_sha256": header.get("subset_sha256"),
+        "subset_list": header.get("subset_list"),
         "model_sha256": sha256(Path(model).read_bytes()),
         "seconds": seconds,
         "hardware": hardware(str(reader.device)),

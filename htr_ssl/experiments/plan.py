@@ -161,7 +161,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _hash(config: TableConfig, stages: Sequence[Stage], own: dict[str, Any]) -> str:
     value = {
-        "data": config.data.model_dump(mode="json"),
+        "data": config.data.model_dump(mode="json", exclude_none=True),
         "encoder": config.encoder.model_dump(mode="json"),
         "stages": [stage.model_dump(mode="json") for stage in stages],
         **own,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from htr_ssl.config import FinetuneConfig, PretrainConfig, TableConfig
 from htr_ssl.config_files import dump_config, load_config
 from htr_ssl.data import subsets
+from htr_ssl.data.splitting import refuse_mixed
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, render
 from htr_ssl.experiments.evaluate import RESULT, evaluate, labelled_rows
@@ -39,9 +40,11 @@ def run(config: TableConfig, out: Path, progress: bool = True) -> Table:
     out = Path(out).resolve()
     text = dump_config(config)
     plan.check(config)
-    _check_data(config)
+    facts = _check_data(config)
     write_text(out / plan.CONFIG, text)
     table = collect(out)
+    for cell in table.cells:
+        refuse_mixed(facts, cell.result or {}, (config.data.source, str(cell.folder)))
     runner = _Runner(table.config, out, progress)
     for number, cell in enumerate(table.cells, start=1):
         if cell.result is None:
@@ -159,14 +162,14 @@ class _Runner:
 
         stage, final = self.config.rows[cell.row][index], _finetune_config(self.config, cell, init)
         samples = read_samples(self.config.data)
-        rows, _ = finetune.labelled_rows(samples, final, cell.folder)
+        rows, _, _ = finetune.labelled_rows(samples, final, cell.folder)
         texts = samples.column("text")
         path = cell.folder / "texts.txt"
         write_text(path, "".join(f"{texts[row]}\n" for row in rows))
         image = {"height": self.config.data.height, "colour": self.config.data.channels == 3}
         options = {**(stage.synthetic or {}), **image, "text": str(path)}
         # Another seed than the data's: a synthetic source has its test images from that one.
-        own = {"source": "synthetic", "format": "auto", "test": 0.0, "synthetic": options}
+        own = {"source": "synthetic", "format": "auto", "splits": None, "test": 0.0, "synthetic": options}
         own["seed"] = derive(cell.seed, "synthetic", index) % 2**31
         data = self.config.data.model_copy(update=own)
         config = final.model_copy(
@@ -202,11 +205,13 @@ def _adopted(config: Config, folder: Path) -> Config:
     return config
 
 
-def _check_data(config: TableConfig) -> None:
-    """Fails before the first training if there is nothing to test on."""
+def _check_data(config: TableConfig) -> dict[str, str]:
+    """Facts of the data; fails before the first training if there is nothing to test on."""
     from htr_ssl.data.loading import read_samples
 
-    labelled_rows(read_samples(config.data), "test", config.data.source)
+    samples = read_samples(config.data)
+    labelled_rows(samples, "test", config.data.source)
+    return samples.facts
 
 
 def _announce(cell: Cell, number: int, table: Table) -> None:

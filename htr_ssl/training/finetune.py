@@ -13,9 +13,10 @@ from lightning.pytorch import Callback
 from htr_ssl import ctc, model_file
 from htr_ssl.charset import NORMALISATION, Charset, listing, merge
 from htr_ssl.config import FinetuneConfig
-from htr_ssl.data import subsets
+from htr_ssl.data import subset_lists, subsets
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.splitting import carried, refuse_mixed
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
 from htr_ssl.recognizers.ctc import Recognizer, move_head
@@ -38,7 +39,9 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         return path
     device = engine.prepare_device(config.train, config.seed)
     samples = read_samples(config.data)
-    rows, subset_hash = labelled_rows(samples, config, out)
+    if config.init:
+        refuse_mixed(samples.facts, model_file.read_header(Path(config.init)), (config.data.source, config.init))
+    rows, subset_hash, subset_list = labelled_rows(samples, config, out)
     train = Strips(samples, rows, config.data)
     validation = Strips(
         samples, _some(rows_of(samples, "validation", labelled=True), config, "validation"), config.data
@@ -66,21 +69,25 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         | {"kind": "recognizer", "scope": "encoder", "charset": charset.to_header(), "init": config.init}
         | {"method": _method(config), "fraction": config.fraction, "seed": config.seed, "labels": len(train)}
         | {"data": config.data.model_dump(), "level": config.data.level, "max_width": config.data.max_width}
+        | {**carried(samples.facts), "subset_list": subset_list}
         | {"subset_sha256": subset_hash, "normalisation": NORMALISATION, "val_cer": checks.best},
     )
     write_json(out / "summary.json", summary | {"charset": report})
     return path
 
 
-def labelled_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -> tuple[list[int], str]:
-    """Rows of the labelled subset of `config.fraction`; the list of their ids is written to `out`, with its hash."""
+def labelled_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -> tuple[list[int], str, str | None]:
+    """Rows of the labelled subset of `config.fraction`, the hash of their ids, and the committed list they are from.
+
+    The ids are written to `out`.
+    """
     rows = _some(rows_of(samples, "train", labelled=True), config, "train")
     ids = [str(samples.column("id")[row]) for row in rows]
-    chosen = subsets.subset(ids, config.fraction, config.seed)
+    chosen, listed = subset_lists.chosen(ids, config.fraction, config.seed)
     digest = subsets.write(
         out / "subset.txt", [ids[i] for i in chosen], config.fraction, config.seed, config.data.source
     )
-    return [rows[i] for i in chosen], digest
+    return [rows[i] for i in chosen], digest, listed
 
 
 def _some(rows: list[int], config: FinetuneConfig, split: str) -> list[int]:

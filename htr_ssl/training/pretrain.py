@@ -13,6 +13,7 @@ from htr_ssl.charset import NORMALISATION
 from htr_ssl.config import PretrainConfig
 from htr_ssl.config_files import load_config
 from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.splitting import carried, refuse_mixed
 from htr_ssl.files import write_json
 from htr_ssl.training import engine
 from htr_ssl.training.module import System, Unlabelled
@@ -39,7 +40,8 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
         config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
     )
     if config.init:
-        model_file.load_encoder(config.init, encoder, header)
+        old, _ = model_file.load_encoder(config.init, encoder, header)
+        refuse_mixed(samples.facts, old, (config.data.source, config.init))
     method = build_method(config.method.name, config.method.options(), encoder)
     system = System(Unlabelled(method), config.train, config.seed)
     checks = engine.fit(
@@ -55,7 +57,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
         header
         | {"kind": "encoder", "scope": config.scope, "method": config.method.model_dump(), "init": config.init}
         | {"seed": config.seed, "data": config.data.model_dump(), "level": config.data.level}
-        | {"normalisation": NORMALISATION, "max_width": config.data.max_width},
+        | {"normalisation": NORMALISATION, "max_width": config.data.max_width, **carried(samples.facts)},
     )
     write_json(out / "summary.json", summary)
     return path

@@ -54,6 +54,7 @@ class Samples(Sequence[Sample]):
         level: word or line.
         problems: one sentence for each file or row that was left out, naming it; whoever reads shows or counts them.
         facts: what the source says of itself for the reports, e.g. licence, language, name of its splits.
+        doubtful: ids that the source marks as badly segmented; some published splits leave them out.
     """
 
     def __init__(self, columns: dict[str, list[str | None]], level: Level) -> None:
@@ -63,6 +64,7 @@ class Samples(Sequence[Sample]):
         self.level = level
         self.problems: list[str] = []
         self.facts: dict[str, str] = {}
+        self.doubtful: frozenset[str] = frozenset()
 
     @abstractmethod
     def image(self, index: int) -> bytes | Path | np.ndarray:

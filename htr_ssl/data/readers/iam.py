@@ -60,10 +60,10 @@ def detect(root: Path) -> bool:
 
 
 def read(root: Path, level: Level) -> Samples:
-    """All words or lines, those whose segmentation is marked `err` too: the published splits contain them.
+    """All words or lines, those whose segmentation is marked `err` too: the published splits of lines contain them.
 
     Ids are those of the database, the page is the form, the writer that of `forms.txt` or of the XML. No split is
-    named; see `data.splits`. The number of entries marked `err` is a fact.
+    named; see `data.splits`. Entries marked `err` are `doubtful`, their number is a fact.
 
     Raises:
         UserError: there is no list and no XML of IAM, or no image at all.
@@ -99,7 +99,8 @@ def read(root: Path, level: Level) -> Samples:
     }
     samples = IamSamples(regions, columns, level, own)
     samples.problems += problems
-    samples.facts = {"source": "IAM Handwriting Database", "segmentation err": str(sum(not e.ok for e in kept))}
+    samples.doubtful = frozenset(entry.name for entry in kept if not entry.ok)
+    samples.facts = {"source": "IAM Handwriting Database", "segmentation err": str(len(samples.doubtful))}
     return samples
 
 
