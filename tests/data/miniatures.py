@@ -213,6 +213,47 @@ def alto(root: Path) -> Expected:
     return {"a/e1": ("Ceci est", None, None, "a"), "b/t1": ("bon ma-", None, None, "b")}
 
 
+CATALOGUE = """schema: https://htr-united.github.io/schema/2021-10-15/schema.json
+title: Essai d'un corpus
+url: https://github.com/HTR-United/example
+authors:
+  - name: John
+    surname: Doe
+    roles:
+      - transcriber
+description: A short description of the content of the dataset.
+language:
+  - fra
+  - lat
+script:
+  - iso: Latn
+script-type: only-manuscript
+time:
+  notBefore: '1830'
+  notAfter: '1875'
+hands:
+  count: '1'
+  precision: exact
+license:
+  - name: CC-BY 4.0
+    url: https://creativecommons.org/licenses/by/4.0/
+format: Alto-XML
+volume:
+  - metric: pages
+    count: 2
+"""
+
+
+def htr_united(root: Path) -> Expected:
+    """A clone as https://github.com/HTR-United/htr-united describes it: `htr-united.yml` and ALTO below `data`."""
+    (root / "data").mkdir()
+    expected = alto(root / "data")
+    (root / "htr-united.yml").write_text(CATALOGUE, encoding="utf-8")
+    (root / "README.md").write_text("# Essai\n")
+    (root / ".git").mkdir()
+    return {f"data/{name}": (*values[:3], f"data/{values[3]}") for name, values in expected.items()}
+
+
 def alto_words(root: Path) -> Expected:
     """Words of the same: a String that holds a whole line is none."""
     alto(root)
@@ -399,6 +440,7 @@ LAYOUTS: dict[str, tuple[str, str, Callable[[Path], Expected]]] = {
     "page_xml": ("page_xml", "line", page_xml),
     "page_xml_words": ("page_xml", "word", page_xml_words),
     "alto": ("alto", "line", alto),
+    "htr_united": ("alto", "line", htr_united),
     "alto_words": ("alto", "word", alto_words),
     "iam_words": ("iam", "word", iam_words),
     "iam_lines": ("iam", "line", iam_lines),

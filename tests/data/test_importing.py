@@ -147,6 +147,26 @@ def test_stats(tmp_path):
         assert text in shown
 
 
+def test_htr_united(tmp_path):
+    """Title, licence, language and script go with the lines, also of a folder of the clone alone."""
+    from miniatures import htr_united
+
+    (tmp_path / "clone").mkdir()
+    htr_united(tmp_path / "clone")
+    stated = {"title": "Essai d'un corpus", "licence": "CC-BY 4.0", "language": "fra, lat", "script": "Latn"}
+    run("data", "import", "auto", tmp_path / "clone/data", tmp_path / "lines.parquet")
+    for source in (tmp_path / "clone", tmp_path / "clone/data", tmp_path / "lines.parquet"):
+        assert stated.items() <= read(source).facts.items()
+    for text in ("title: [", "- a\n- b", "title: {a: b}\nlicense: 3", "\0", "title: x\n" + "#" * (1 << 20)):
+        (tmp_path / "clone/htr-united.yml").write_text(text)
+        facts = read(tmp_path / "clone").facts
+        assert "title" not in facts
+        assert len(read(tmp_path / "clone")) == 2
+    (tmp_path / "clone/htr-united.yml").write_text("title: Above\n")
+    (tmp_path / "clone/.git").rmdir()
+    assert "title" not in read(tmp_path / "clone/data").facts
+
+
 def test_hub(tmp_path, monkeypatch):
     """The library that fetches is asked for the Parquet files of the named data set only."""
     import types

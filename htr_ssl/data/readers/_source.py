@@ -18,10 +18,13 @@ _MAX_BYTES = 1 << 20
 
 
 def catalogue(root: Path) -> dict[str, str]:
-    """Title, licence, language and script that the `htr-united.yml` in `root` states; empty if there is none."""
-    path = root / CATALOGUE
+    """Title, licence, language and script that the `htr-united.yml` of a repository states; empty if there is none.
+
+    The file lies in `root`, or above it in the same clone.
+    """
+    path = next((folder / CATALOGUE for folder in _clone(root) if (folder / CATALOGUE).is_file()), None)
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+        if path is None or path.stat().st_size > _MAX_BYTES:
             return {}
         stated = yaml.safe_load(path.read_bytes())
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
@@ -59,6 +62,13 @@ def fetched(name: str) -> Path:
             f"{name}: it cannot be fetched ({reason}); check name and network, or download it and give its folder"
         ) from error
     return folder
+
+
+def _clone(root: Path) -> list[Path]:
+    """The folder, and those above it up to the root of the clone it lies in."""
+    folders = [root, *root.resolve().parents]
+    top = next((number for number, folder in enumerate(folders) if (folder / ".git").exists()), 0)
+    return folders[: top + 1]
 
 
 def _list(value: object) -> list[Any]:
