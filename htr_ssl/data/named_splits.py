@@ -97,6 +97,24 @@ def load(name: str) -> NamedSplit:
     return split
 
 
+def listed(parts: Mapping[str, list[str]], dataset: str, about: str, source: str, unit: Unit) -> str:
+    """Text of a file for parts of your own; ids must not contain blanks.
+
+    Raises:
+        UserError: an id contains a blank, or there are none.
+    """
+    if not any(parts.values()):
+        raise UserError("there is no id in the lists; give files with one id in each row")
+    for item in (item for ids in parts.values() for item in ids):
+        if len(item.split()) != 1:
+            raise UserError(f"the id {item!r} contains a blank; name pages or folders without")
+    head = {"dataset": dataset, "about": about, "source": source, "unit": unit}
+    counts = {part: len(ids) for part, ids in parts.items()}
+    lists = {part: " ".join(ids) for part, ids in parts.items()}
+    value = {**head, "counts": counts, "sha256": checksum(parts), **lists}
+    return str(yaml.safe_dump(value, sort_keys=False, width=118, allow_unicode=True))
+
+
 def checksum(parts: Mapping[str, list[str]]) -> str:
     """SHA-256 of lines ``part id``, sorted and joined by line feeds."""
     return digest([f"{part} {item}" for part, ids in parts.items() for item in ids])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,3 +253,20 @@ def test_the_command_lists_them():
     shown = run("splits", "iam-rwth").output
     assert "6,482 / 976 / 2,915" in shown
     assert named_splits.load("iam-rwth").sha256 in shown
+
+
+def test_the_script_makes_a_list_of_ones_own(tmp_path, monkeypatch, capsys):
+    """As Bentham's distribution has them: one file for each part, one id in each row."""
+    (tmp_path / "train.lst").write_text("115_001_002_02_01\r\n115_001_002_02_02\r\n")
+    (tmp_path / "test.lst").write_text("071_001_001_01_01\n\n")
+    arguments = [tmp_path / "mine.yaml", "--dataset", "Bentham", "--unit", "line"]
+    arguments += ["--train", tmp_path / "train.lst", "--test", tmp_path / "test.lst"]
+    monkeypatch.setattr(sys, "argv", ["split_list.py", *map(str, arguments)])
+    script = Path(__file__).parent.parent.parent / "scripts/split_list.py"
+    runpy.run_path(str(script), run_name="__main__")
+    assert "{'train': 2, 'test': 1}" in capsys.readouterr().out
+    samples = named(["Lines/115_001_002_02_02.png", "Lines/115_001_002_02_01.png", "Lines/071_001_001_01_01.png"])
+    assert divide(samples, str(tmp_path / "mine.yaml")).column("split") == ["train", "train", "test"]
+    (tmp_path / "test.lst").write_text("a b\n")
+    with pytest.raises(UserError, match="contains a blank"):
+        runpy.run_path(str(script), run_name="__main__")
