@@ -125,6 +125,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation, test, or all of DATA.")] = "test",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for result.json and predictions.csv.")] = None,
     format: Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")] = "auto",
+    splits: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Score a model: WAcc, CER and WER with 95 % intervals, and its commonest confusions.
@@ -134,7 +137,7 @@ def evaluate(
     from htr_ssl.cli_show import scores
     from htr_ssl.experiments import evaluate as evaluation
 
-    result = evaluation.evaluate(model, _data(model, source, format), split, out, device)
+    result = evaluation.evaluate(model, _data(model, source, format, splits), split, out, device)
     scores(result)
     _fail([f"{name}: not scored, the image cannot be read" for name in result["unreadable"]], result["n"])
 
@@ -177,14 +180,18 @@ for _command in (methods, encoders, formats, splits, show):
     app.command(rich_help_panel="What there is")(_command)
 
 
-def _data(model: Path, source: str | None, format: str) -> DataConfig | None:
-    """The model's own data with another source."""
+def _data(model: Path, source: str | None, format: str, splits: str | None = None) -> DataConfig | None:
+    """The model's own data with another source, which is divided by a published split only if one is given."""
     if source is None:
+        if splits:
+            raise UserError("--splits divides DATA; give it, or leave --splits out: the model knows its own split")
         return None
     from htr_ssl.config import DataConfig
     from htr_ssl.model_file import read_header
 
-    return DataConfig(**{**read_header(model)["data"], "source": source, "format": format})
+    own = read_header(model)["data"]
+    kept = own.get("splits") if source == own["source"] else None
+    return DataConfig(**{**own, "source": source, "format": format, "splits": splits or kept})
 
 
 def _fail(failed: list[str], total: int) -> None:

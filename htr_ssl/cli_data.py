@@ -100,9 +100,7 @@ def import_(
     from htr_ssl.data import importing
     from htr_ssl.data.reading import read
 
-    samples = read(source, format, level.value)
-    if splits:
-        samples = _divided(samples, splits, partial)
+    samples = _divided(read(source, format, level.value), splits, partial)
     with rows_bar(quiet) as progress:
         outcome = importing.write(samples, out, height, encoding.value, threads, progress)
     note(f"{out}: {outcome.rows} {level.value}s, {outcome.labelled} with text")
@@ -140,10 +138,15 @@ def words(
     _left_out(outcome)
 
 
-def _divided(samples: Samples, splits: str, partial: bool) -> Samples:
-    """Samples of a published split; says how many there are of it, and how many belong to none of its parts."""
+def _divided(samples: Samples, splits: str | None, partial: bool) -> Samples:
+    """Samples of a published split, if one is asked for; says how many they are, and how many belong to no part."""
     from htr_ssl.data.splitting import MARK, NAME, divide
+    from htr_ssl.errors import UserError
 
+    if splits is None:
+        if partial:
+            raise UserError("--partial takes what is there of a published split; name it with --splits NAME")
+        return samples
     divided = divide(samples, splits, partial)
     counts = ", ".join(f"{divided.column('split').count(name)} {name}" for name in ("train", "validation", "test"))
     rest = len(samples) - len(divided)
@@ -211,9 +214,8 @@ def split(
     from htr_ssl.data.reading import read
     from htr_ssl.data.splitting import FACTS, NAME
 
-    samples = read(source, format, level.value)
+    samples = _divided(read(source, format, level.value), splits, partial)
     if splits:
-        samples = _divided(samples, splits, partial)
         drawn = samples.column("split")
     else:
         drawn = divide(samples, by.value, validation, test, seed)

@@ -169,6 +169,8 @@ def test_a_list_of_ones_own_by_command(lines, own, tmp_path):
         assert read_samples(DataConfig(source=str(source), splits=str(own))).facts[NAME] == "mine"
     run("data", "split", tmp_path / "a.parquet", tmp_path / "c.parquet", "--by", "page", "--test", 0.4)
     assert MARK not in read(tmp_path / "c.parquet").facts
+    result = run("data", "import", "iam", lines, tmp_path / "d.parquet", "--partial", code=1)
+    assert "name it with --splits" in str(result.exception)
 
 
 def test_two_splits_are_not_mixed(lines, own, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from handmade import write_words
 
+from htr_ssl.cli import _data
 from htr_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TableConfig
 from htr_ssl.data import named_splits, subset_lists
 from htr_ssl.data.readers._common import Samples
@@ -84,6 +85,15 @@ def test_models_are_not_scored_or_continued_on_another_split(made, folder):
             run(kind.model_validate(config), folder / kind.__name__, progress=False)
     plain = {**other, "splits": None}
     assert evaluate(model, DataConfig(**plain), split="all")["splits"] is None
+
+
+def test_other_data_is_not_divided_by_the_split_of_the_model(made, folder):
+    model, own = made.cells[0].folder / "finetune/model.safetensors", str(folder / "words.parquet")
+    assert _data(model, own, "auto").splits == str(folder / "one.yaml")
+    assert _data(model, "elsewhere.parquet", "auto").splits is None
+    assert _data(model, "elsewhere.parquet", "auto", "iam-rwth").splits == "iam-rwth"
+    with pytest.raises(UserError, match="--splits divides DATA"):
+        _data(model, None, "auto", "iam-rwth")
 
 
 def test_older_tables_stay_valid():
