@@ -23,6 +23,7 @@ from htr_ssl.errors import UserError
 FOLDER = Path(__file__).with_name("splits")
 """Lists that come with the package, one file each."""
 _MAX_BYTES = 8 << 20
+_MAX_RANGE = 100_000
 _RANGE = re.compile(r"(.*)\{(\d+)\.\.(\d+)\}")
 
 Unit = Literal["page", "line", "word", "writer", "folder"]
@@ -83,7 +84,7 @@ def load(name: str) -> NamedSplit:
             raise UserError(f"{path}: the file is larger than {_MAX_BYTES >> 20} MiB; name pages instead of words")
         split = NamedSplit.model_validate(yaml.safe_load(path.read_bytes()))
         parts = split.parts()
-    except (ValueError, yaml.YAMLError, ValidationError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError, ValidationError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: this is no list of a split ({reason}); see datasets/README.md") from None
     flat = [item for ids in parts.values() for item in ids]
@@ -127,4 +128,6 @@ def _expanded(text: str) -> Iterator[str]:
             yield item
             continue
         first, last = match[2], match[3]
+        if int(last) - int(first) >= _MAX_RANGE:
+            raise ValueError(f"{item} stands for more than {_MAX_RANGE} ids")
         yield from (f"{match[1]}{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))

@@ -77,8 +77,8 @@ def divide(samples: Samples, name: str, partial: bool = False) -> Samples:
         title = f"{title} ({have} of {sum(split.counts.values())} {split.unit}s)"
     divided = DividedSamples(samples, list(rows), list(rows.values()))
     divided.facts |= {NAME: title, MARK: checksum(parts), OF: split.dataset}
-    if split.sound:
-        divided.facts["segmentation err"] = "0"
+    if samples.doubtful:
+        divided.facts["segmentation err"] = str(len(samples.doubtful.intersection(map(str, divided.column("id")))))
     if whole:
         _compare(divided, split, title)
     return divided

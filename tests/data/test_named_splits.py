@@ -152,6 +152,8 @@ def test_badly_segmented_words_are_left_out(tmp_path):
     assert samples.doubtful == {"a01-000u-00-01"}
     divided = divide(samples, "iam-rwth-words", partial=True)
     assert divided.column("id") == ["a01-000u-00-00", "a01-000u-01-00", "a01-003-00-00"]
+    assert divided.facts["segmentation err"] == "0"
+    assert divide(samples, "iam-rwth", partial=True).facts["segmentation err"] == "1"
     run("data", "import", "iam", tmp_path / "iam", tmp_path / "all.parquet", "--level", "word")
     with pytest.raises(UserError, match="apply it when importing"):
         divide(read(tmp_path / "all.parquet", level="word"), "iam-rwth-words", partial=True)
@@ -195,6 +197,10 @@ def test_changed_lists_are_refused(own):
         (("a01-000u-01", "a01-000u-00"), "listed twice"),
         (("unit: line", "unit: lines"), "this is no list of a split"),
         (("unit: line", "reader: cvl\nunit: line"), "give either ids or the reader"),
+        (("a01-000u-01", "a-{0..999999999}"), "stands for more than 100000 ids"),
+        ((text, "- a\n- b"), "this is no list of a split"),
+        ((text, "a: " + "[" * 5000), "this is no list of a split"),
+        ((text, "\x00"), "this is no list of a split"),
     ):
         own.write_text(text.replace(*change))
         named_splits.load.cache_clear()

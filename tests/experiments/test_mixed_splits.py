@@ -1,6 +1,7 @@
 """A published split is named wherever a score is, and two of them never meet in one table or model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.subsets import digest, subset
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, table
+from htr_ssl.experiments.caption import caption
 from htr_ssl.experiments.evaluate import evaluate
 from htr_ssl.training import finetune, pretrain
 
@@ -61,6 +63,12 @@ def test_the_split_is_in_results_and_caption(made, folder):
     assert (result["splits"], result["splits_sha256"], result["split"]) == ("one", mark, "test")
     assert result["n"] == 18
     assert f"published split one (SHA-256 {mark[:12]}…), test split" in (made.out / "table.md").read_text()
+
+
+def test_the_caption_names_the_lists_of_subsets(made):
+    cell = replace(made.cells[0], result={**made.cells[0].result, "subset_list": "iam-rwth-lines"})
+    assert "of the same seed, as listed in iam-rwth-lines." in caption(replace(made, cells=[cell]))
+    assert "as listed in" not in caption(replace(made, cells=[cell, made.cells[0]]))
 
 
 def test_a_table_is_not_continued_on_another_split(made, folder):
