@@ -14,7 +14,7 @@ from htr_ssl.config import PretrainConfig
 from htr_ssl.config_files import load_config
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.files import write_json
-from htr_ssl.training import engine
+from htr_ssl.training import collapse, engine
 from htr_ssl.training.module import System, Unlabelled
 
 FILE = "encoder.safetensors"
@@ -42,6 +42,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
         model_file.load_encoder(config.init, encoder, header)
     method = build_method(config.method.name, config.method.options(), encoder)
     system = System(Unlabelled(method), config.train, config.seed)
+    system.monitor = collapse.Monitor(strips[collapse.chosen(len(strips))], encoder, config.seed)
     checks = engine.fit(
         system, strips, None, config.train, out, config.seed, f"pretrain {config.method.name}", progress, callbacks
     )
@@ -49,6 +50,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     if config.scope == "backbone":
         state = {name: value for name, value in state.items() if name.startswith("encoder.backbone.")}
     summary = engine.summary(checks, strips, device)
+    summary["encoder"] = {name: checks.rows[-1][name] for name in collapse.NAMES}
     model_file.save(
         path,
         state,
