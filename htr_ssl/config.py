@@ -14,6 +14,7 @@ Precision = Annotated[
     Literal["auto", "32", "bf16"], BeforeValidator(lambda value: "32" if type(value) is int and value == 32 else value)
 ]
 Scope = Literal["backbone", "encoder"]
+Probe = Literal["none", "linear", "bilstm"]
 
 
 class Strict(BaseModel):
@@ -163,6 +164,9 @@ class FinetuneConfig(Strict):
     """With a recognizer as `init`: keep its characters too, take the new data's only, or stop if they differ."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the train labels to use; smaller subsets lie inside larger ones."""
+    probe: Probe = "none"
+    """none = everything learns; linear, bilstm = the encoder is frozen, only a linear layer, or a BiLSTM and a linear
+    layer, on its frames learn; they need a higher learning rate (see docs/table.md)."""
     head_warmup: float = Field(0.0, ge=0, lt=1)
     """Share of the steps in which only the CTC head learns (with `init`)."""
     augment: AugmentConfig = AugmentConfig()

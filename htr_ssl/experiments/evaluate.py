@@ -82,6 +82,7 @@ def evaluate(
         raise UserError(f"{config.source}: none of the {len(rows)} images of {split} can be read ({first})")
     facts = {
         **{key: header.get(key) for key in ("method", "encoder", "init", "fraction", "seed")},
+        "probe": header.get("probe", "none"),
         "data": config.source,
         "split": split,
         "level": config.level,

@@ -23,6 +23,7 @@ from htr_ssl.config import TrainConfig
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Batch
 from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.seeds import derive
 from htr_ssl.training import distributed
 from htr_ssl.training.collapse import Monitor
@@ -54,7 +55,7 @@ class Labelled(nn.Module):
         unused: whether a step may leave parameters without a gradient; a frozen encoder has none.
     """
 
-    def __init__(self, recognizer: Recognizer, augment: TextAugment, head_warmup: float) -> None:
+    def __init__(self, recognizer: Recognizer | ProbeRecognizer, augment: TextAugment, head_warmup: float) -> None:
         super().__init__()
         self.model = recognizer
         self.augment = augment
