@@ -164,6 +164,8 @@ class FinetuneConfig(Strict):
     """With a recognizer as `init`: keep its characters too, take the new data's only, or stop if they differ."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the train labels to use; smaller subsets lie inside larger ones."""
+    pseudo: str | None = None
+    """File of pseudo-labels to train on beside the labels: pseudo.json of a table's `pseudo` stage."""
     probe: Probe = "none"
     """none = everything learns; linear, bilstm = the encoder is frozen, only a linear layer, or a BiLSTM and a linear
     layer, on its frames learn; they need a higher learning rate (see docs/table.md)."""
@@ -175,13 +177,23 @@ class FinetuneConfig(Strict):
     """Schedule and hardware."""
 
 
+class Pseudo(Strict):
+    """One round of pseudo-labels: what a recognizer reads in unlabelled images, where it is most confident."""
+
+    keep: float = Field(0.5, gt=0, le=1)
+    """Share of the unlabelled train images that is kept, the most confident readings first."""
+
+
 class Stage(Strict):
-    """One step before fine-tuning: a method on the unlabelled images, or CTC on synthetic handwriting."""
+    """One step before fine-tuning: a method on unlabelled images, CTC on synthetic handwriting, or pseudo-labels."""
 
     method: PluginConfig | None = None
     """Self-supervised objective on all train images of the table's data."""
     synthetic: dict[str, Any] | None = None
     """Options of the synthetic handwriting; its text comes from n-grams of the labelled subset only."""
+    pseudo: Pseudo | None = None
+    """Last stage of a row: the row so far is fine-tuned on the labels and reads the unlabelled train images; the most
+    confident readings are labels too in the fine-tuning, which starts where this one did."""
     scope: Scope = "encoder"
     """Part of the encoder that a method hands on."""
     train: TrainConfig = TrainConfig()
@@ -207,7 +219,12 @@ class TableConfig(Strict):
     """Shares of the train labels."""
     seeds: dict[float, list[int]] | list[int] = [0]
     """Seeds, the same for all fractions or fraction -> seeds."""
+    probes: list[Probe] = ["none"]
+    """What is trained at the end, a part of the table for each: none = everything (fine-tuning), linear, bilstm = that
+    alone on the frozen encoder."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of every fine-tuning."""
     train: TrainConfig = TrainConfig()
     """Schedule of every fine-tuning."""
+    probe_train: TrainConfig | None = None
+    """Schedule of every linear and bilstm probe; null = that of the fine-tuning."""

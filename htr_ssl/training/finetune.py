@@ -21,7 +21,7 @@ from htr_ssl.files import write_json, write_text
 from htr_ssl.recognizers.ctc import Recognizer, move_head
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
-from htr_ssl.training import engine
+from htr_ssl.training import engine, pseudo
 from htr_ssl.training.module import Labelled, System
 
 FILE = "model.safetensors"
@@ -41,6 +41,9 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     device = engine.prepare_device(config.train, config.seed)
     samples = read_samples(config.data)
     rows, subset_hash = labelled_rows(samples, config, out)
+    if config.pseudo:
+        samples, more = pseudo.added(samples, config.pseudo, rows, config.data)
+        rows = rows + more
     train = Strips(samples, rows, config.data)
     validation = Strips(
         samples, _some(rows_of(samples, "validation", labelled=True), config, "validation"), config.data
@@ -68,6 +71,7 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         | {"kind": "recognizer", "probe": config.probe, "scope": scope, "charset": charset.to_header()}
         | {"init": config.init, "method": _method(config)}
         | {"fraction": config.fraction, "seed": config.seed, "labels": len(train)}
+        | {"pseudo_sha256": pseudo.digest(pseudo.read(config.pseudo)) if config.pseudo else None}
         | {"data": config.data.model_dump(), "level": config.data.level, "max_width": config.data.max_width}
         | {"subset_sha256": subset_hash, "normalisation": NORMALISATION, "val_cer": checks.best},
     )
@@ -149,7 +153,12 @@ def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, ou
 
 
 def _method(config: FinetuneConfig) -> str:
-    """What the recognizer started from, for tables."""
+    """What the recognizer started from, and whether it had pseudo-labels, for tables."""
+    start = _start(config)
+    return f"{start}+pseudo" if config.pseudo else start
+
+
+def _start(config: FinetuneConfig) -> str:
     if not config.init:
         return "supervised"
     header = model_file.read_header(Path(config.init))
