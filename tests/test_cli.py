@@ -130,6 +130,21 @@ def test_plugins_are_listed_and_explained(run, command, package):
     assert f"did you mean {names[0]!r}?" in err
 
 
+def test_methods_are_listed_with_papers_and_options(run):
+    code, out, _ = run("methods")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 100
+    entries = {entry.split()[0]: " ".join(entry.split()) for entry in out.strip().split("\n\n")}
+    assert list(entries) == plugins.names("htr_ssl.methods")
+    for name, entry in entries.items():
+        module = plugins.load("htr_ssl.methods", name)
+        assert module.__doc__.partition("\n")[0] in entry
+        options = entry.partition("options: ")[2]
+        for field in module.Config.model_fields:
+            assert re.search(rf"(^|, ){field}[=.]", options), (name, field)
+    assert "arXiv 2002.05709, 2012.10873 options: instance=window, window=5, temperature=0.1," in entries["simclr"]
+
+
 def test_formats(run):
     code, out, _ = run("formats")
     assert code == 0
