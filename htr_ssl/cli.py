@@ -84,8 +84,9 @@ def pretrain(config: Config, overrides: Overrides = None, out: Out = None, quiet
 def finetune(config: Config, overrides: Overrides = None, out: Out = None, quiet: Quiet = False) -> None:
     """Train a recognizer on labelled images → model.safetensors.
 
-    `init=` starts from an encoder or a recognizer, `fraction=0.05` uses 5 % of the labels. The same command continues
-    a run that was stopped.
+    `init=` starts from an encoder or a recognizer, `fraction=0.05` uses 5 % of the labels. `probe=linear` or
+    `probe=bilstm` freezes the encoder and trains only what stands on it; raise train.lr then, e.g. to 0.01. The same
+    command continues a run that was stopped.
 
     Example: `htr-ssl finetune configs/finetune.yaml data.source=lines init=runs/pretrain/encoder.safetensors`
     """
