@@ -179,8 +179,18 @@ def test_their_own_texts_are_never_what_unlabelled_images_are_trained_with(whole
         pseudo.added(samples, path, rows_of(samples, "train", labelled=True), data)
 
 
-def test_with_all_labels_there_is_nothing_to_read(words, tmp_path):
-    result = table.run(make(words, rows={"pseudo": [PSEUDO]}, fractions=[1.0]), tmp_path, progress=False)
-    assert not result.failed
-    assert json.loads((tmp_path / "stages" / "pseudo_0" / "f100_s0" / "pseudo.json").read_text())["images"] == 0
-    assert result.cells[0].result["labels"] == 18
+def test_stopped_pseudo_labels_go_on_and_with_all_labels_there_are_none(words, tmp_path):
+    config = make(words, rows={"pseudo": [PSEUDO]}, fractions=[0.5, 1.0])
+    first = table.run(config, tmp_path, progress=False)
+    assert not first.failed
+    half, whole = (tmp_path / "stages" / "pseudo_0" / name for name in ("f050_s0", "f100_s0"))
+    assert json.loads((whole / "pseudo.json").read_text())["images"] == 0
+    assert [cell.result["labels"] for cell in first.cells] == [9, 18]
+    teacher, labels = half / "finetune" / "model.safetensors", (half / "pseudo.json").read_bytes()
+    before = teacher.stat().st_mtime_ns
+    (half / "pseudo.json").unlink()
+    (first.cells[0].folder / "result.json").unlink()
+    again = table.run(config, tmp_path, progress=False)
+    assert (half / "pseudo.json").read_bytes() == labels
+    assert teacher.stat().st_mtime_ns == before
+    assert again.cells[0].result["pseudo_sha256"] == first.cells[0].result["pseudo_sha256"]
