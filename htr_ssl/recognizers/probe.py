@@ -11,7 +11,8 @@ norms). Two heads:
 
 Which frames: the encoder's, context included. If only the backbone was pretrained (`scope: backbone`), the context
 model would be random and hide it; then the backbone's frames are probed. Without any pretraining all of the encoder is
-random and all of it is probed: the random frozen encoder, which every pretrained one has to beat.
+random and all of it is probed: the random frozen encoder, which every pretrained one has to beat. Its batch norms keep
+the statistics they are made with (mean 0, variance 1).
 
 Letters: N batch, T frames, K classes (0 = blank).
 """
