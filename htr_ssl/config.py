@@ -63,7 +63,13 @@ class DataConfig(Strict):
 
 
 class AugmentConfig(Strict):
-    """Random changes of training images; all zero switches augmentation off."""
+    """Random changes of training images; all zero switches augmentation off.
+
+    SeqCLR's list (arXiv 2012.10873) in these terms: linear contrast = `contrast`; blur and sharpening = `blur`; crop of
+    top and bottom = `crop`; crop of left and right by 2 % = the shift between a method's views; piecewise affine =
+    `elastic`; perspective = `perspective`. Beyond it: pens (`slant`, `stroke`, `fading`), hands (`stretch`, `scale`),
+    lines not cut straight (`shift`, `rotate`), paper (`bleed`, `texture`, `noise`), and `mask`.
+    """
 
     slant: float = Field(0.3, ge=0, le=1)
     """Largest shear: horizontal shift per pixel of height."""
@@ -77,12 +83,22 @@ class AugmentConfig(Strict):
     """Largest rotation of words [degrees]; lines turn less, in proportion to their length."""
     elastic: float = Field(0.03, ge=0, le=0.3)
     """Strength of the smooth local distortion, as a share of the height."""
+    perspective: float = Field(0.0, ge=0, le=0.3)
+    """Largest shift of each corner of the image, in both directions, as a share of the height."""
+    crop: float = Field(0.0, ge=0, lt=0.5)
+    """Largest share of the height cut off at the top, and at the bottom; what is left fills the height."""
     stroke: float = Field(0.5, ge=0, le=1)
     """Largest share of a thicker or thinner copy of the strokes blended in."""
     contrast: float = Field(0.2, ge=0, lt=1)
-    """Largest relative change of contrast, and of the local fading of the ink."""
+    """Largest relative change of contrast, and of its slow change along the line."""
+    fading: float = Field(0.0, ge=0, le=1)
+    """Largest share of the ink that is missing where the pen runs dry, in patches of half a letter."""
     blur: float = Field(0.3, ge=0, le=1)
     """Largest share of a blurred (or sharpened) copy blended in."""
+    bleed: float = Field(0.0, ge=0, le=1)
+    """Largest share of the ink of the sheet's back that shines through: a mirrored other image of the batch."""
+    texture: float = Field(0.0, ge=0, le=1)
+    """Darkest stains and grain of the paper (black = 1)."""
     noise: float = Field(0.02, ge=0, le=0.5)
     """Largest standard deviation of the pixel noise (white = 1)."""
     mask: float = Field(0.05, ge=0, lt=1)

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
-from htr_ssl.data.augment import TextAugment
+from htr_ssl.data.augment import VIEWS, TextAugment
 from htr_ssl.data.batch import Images
 from htr_ssl.encoders._frames import Frames
 from htr_ssl.errors import UserError
@@ -34,7 +34,7 @@ class PairConfig(BaseModel):
     shift: float = Field(0.06, ge=0, le=0.5)
     """Largest horizontal shift between the views [share of the height]; without one, features may say where they are
     in the line instead of what is there (arXiv 2405.00420)."""
-    augment: AugmentConfig = AugmentConfig(slant=0.35, scale=0.15, contrast=0.5, noise=0.08, blur=0.6)
+    augment: AugmentConfig = VIEWS
     """Random changes of each view."""
 
 
