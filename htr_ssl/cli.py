@@ -14,7 +14,7 @@ import typer
 from htr_ssl import __version__
 from htr_ssl.cli_data import data
 from htr_ssl.cli_export import export
-from htr_ssl.cli_look import views
+from htr_ssl.cli_look import neighbours, views
 from htr_ssl.cli_show import formats, methods, note, say, show
 from htr_ssl.cli_speed import encoders, profile
 from htr_ssl.errors import UserError
@@ -174,6 +174,7 @@ def transcribe(
 
 app.command(rich_help_panel="Measure")(profile)
 app.command(rich_help_panel="Look")(views)
+app.command(rich_help_panel="Look")(neighbours)
 app.command(rich_help_panel="Use")(export)
 app.add_typer(data, name="data", rich_help_panel="Use")
 for _command in (methods, encoders, formats, show):

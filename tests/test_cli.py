@@ -40,7 +40,7 @@ def words(tmp_path_factory) -> Path:
 
 
 def test_all_commands_are_there():
-    wanted = "data encoders evaluate export finetune formats methods pretrain profile quickstart show table"
+    wanted = "data encoders evaluate export finetune formats methods neighbours pretrain profile quickstart show table"
     assert [*wanted.split(), "transcribe", "views"] == COMMANDS
 
 
