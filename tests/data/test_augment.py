@@ -153,5 +153,5 @@ def test_a_given_stretch_keeps_two_views_aligned():
 
 def test_neighbourhoods_are_those_of_pooling():
     x = torch.rand(2, 3, 9, 17)
-    assert torch.equal(_ink.neighbours(x, torch.maximum), F.max_pool2d(x, 3, 1, 1))
-    assert torch.equal(_ink.neighbours(x, torch.minimum), -F.max_pool2d(-x, 3, 1, 1))
+    assert torch.equal(_ink.largest_neighbours(x), F.max_pool2d(x, 3, 1, 1))
+    assert torch.equal(-_ink.largest_neighbours(-x), -F.max_pool2d(-x, 3, 1, 1))
