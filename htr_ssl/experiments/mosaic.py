@@ -40,7 +40,7 @@ class Cell:
 def mosaic(rows: Sequence[Sequence[Cell]], names: Sequence[str], title: str = "") -> bytes:
     """PNG with a row of cells for each thing shown.
 
-    If the widest row fits, columns stand side by side under their names, small images at twice their size; otherwise
+    If the widest row fits, columns stand side by side under their names, small images at up to twice their size; else
     the cells of a row stand below each other, each right of its column's name.
 
     Args:
@@ -49,7 +49,7 @@ def mosaic(rows: Sequence[Sequence[Cell]], names: Sequence[str], title: str = ""
         title: on top, in as many lines as it has.
     """
     columns = [[row[i].image.shape[1] for row in rows if i < len(row)] for i in range(len(names))]
-    for scale in (2.0, 1.0):
+    for scale in (2.0, 1.5, 1.0):
         widths = [max(_LEAST, round(scale * max(column, default=0))) for column in columns]
         if sum(widths) + _GAP * (len(widths) + 1) <= WIDE:
             return _Canvas(rows, title, scale).beside(names, widths)
