@@ -31,7 +31,7 @@ CONFIG = "config.yaml"
 _MARK = "belongs_to.json"
 _HARDWARE = ("device", "devices", "num_nodes", "threads", "workers", "track")  # change no result
 _RESERVED = ("pretrain", "stages", "replaced")
-_NEUTRAL = {"pseudo": None}
+_NEUTRAL = {"pseudo": None, **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture"), 0.0)}
 """Keys younger than some table on somebody's disk, and the value with which everything is as before: not hashed."""
 
 
