@@ -7,19 +7,20 @@ import torch
 from htr_ssl import model_file, plugins
 from htr_ssl.data.batch import Images
 from htr_ssl.errors import UserError
-from htr_ssl.methods import _pixels, mae, masked_image, rotation
+from htr_ssl.methods import _pixels, mae, masked_image
 
 NAMES = plugins.names("htr_ssl.methods")
 
 
-def strokes(count=8, height=32, width=128, seed=0):
-    """White images with dark slanted strokes at random places, of several widths."""
+def strokes(count=8, height=32, width=128, seed=0, channels=1):
+    """White images with dark slanted strokes at random places, shorter to the right, blue in colour; several widths."""
     generator = torch.Generator().manual_seed(seed)
-    pixels = torch.ones(count, 1, height, width)
+    pixels = torch.ones(count, channels, height, width)
+    ink = torch.tensor([0.1, 0.2, 0.6] if channels == 3 else [0.1])
     for image in pixels:
         for x in torch.randint(4, width - 12, (6,), generator=generator).tolist():
-            for y in range(6, height - 4):
-                image[0, y, x + (height - y) // 5 : x + (height - y) // 5 + 2] = 0.1
+            for y in range(6 + 12 * x // width, height - 4):
+                image[:, y, x + (height - y) // 5 : x + (height - y) // 5 + 2] = ink[:, None]
     widths = torch.randint(width // 2, width + 1, (count,), generator=generator)
     return Images(pixels, widths)
 
@@ -28,7 +29,13 @@ def build(name, **options):
     torch.manual_seed(0)
     module = plugins.load("htr_ssl.methods", name)
     encoder = getattr(module, "ENCODERS", ["crnn"])[0]
-    return module.Method(module.Config(**options), model_file.build_encoder(encoder, {}, 32, 1))
+    channels = getattr(module, "CHANNELS", 1)
+    return module.Method(module.Config(**options), model_file.build_encoder(encoder, {}, 32, channels))
+
+
+def some(method, count=8, **options):
+    """Strokes in as many channels as the method takes."""
+    return strokes(count, channels=method.encoder.in_channels, **options)
 
 
 def generator(seed=0):
@@ -41,7 +48,8 @@ def test_there_are_methods():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_is_drawn_from_the_generator_alone(name):
-    method, images = build(name).eval(), strokes()
+    method = build(name).eval()
+    images = some(method)
     with torch.no_grad():
         first, same, other = (float(method(images, generator(seed))["loss"]) for seed in (1, 1, 2))
     assert first == same != other
@@ -51,7 +59,7 @@ def test_loss_is_drawn_from_the_generator_alone(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_reaches_the_whole_encoder(name):
     method = build(name)
-    method(strokes(), generator())["loss"].backward()
+    method(some(method), generator())["loss"].backward()
     missing = [key for key, value in method.encoder.named_parameters() if value.grad is None or not value.grad.any()]
     assert not missing
 
@@ -62,7 +70,7 @@ def test_loss_falls(name):
     optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
     losses = []
     for step in range(40):
-        loss = method(strokes(16, seed=step), generator(step))["loss"]
+        loss = method(some(method, 16, seed=step), generator(step))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -71,9 +79,32 @@ def test_loss_falls(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_padding_does_not_matter(name):
+    method = build(name).eval()
+    images = some(method)
+    padded = Images(F.pad(images.pixels, (0, 64), value=0.3), images.widths)
+    with torch.no_grad():
+        alone, joined = (float(method(x, generator())["loss"]) for x in (images, padded))
+    assert alone == pytest.approx(joined, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_views_are_images(name):
+    method = build(name)
+    views = method.views(some(method), generator())
+    assert views
+    for view in views:
+        n, c, height, width = view.pixels.shape
+        assert (n, c, height) == (8, method.encoder.in_channels, 32)
+        assert int(view.widths.max()) <= width
+        assert 0 <= float(view.pixels.min()) <= float(view.pixels.max()) <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_very_narrow_images(name):
-    images = Images(torch.rand(3, 1, 32, 32), torch.tensor([8, 9, 30]))
-    loss = build(name)(images, generator())["loss"]
+    method = build(name)
+    images = Images(torch.rand(3, method.encoder.in_channels, 32, 32), torch.tensor([8, 9, 30]))
+    loss = method(images, generator())["loss"]
     loss.backward()
     assert torch.isfinite(loss)
 
@@ -134,24 +165,3 @@ def test_mae_knows_nothing_of_dropped_strips():
 def test_mae_needs_tokens():
     with pytest.raises(UserError, match=r"encoder\.name=vit_strips"):
         mae.Method(mae.Config(), model_file.build_encoder("crnn", {}, 32, 1))
-
-
-def test_rotation_turns_windows_in_place():
-    method = build(
-        "rotation",
-        augment=dict.fromkeys(("slant", "stretch", "scale", "shift", "rotate", "elastic"), 0)
-        | dict.fromkeys(("stroke", "contrast", "blur", "noise", "mask"), 0),
-    )
-    images = strokes(32)
-    view, classes, whole = method._turn(images, generator())
-    plain = method.augment(images, generator()).pixels
-    size = method.width
-    seen = set()
-    for row, window in whole.nonzero().tolist():
-        kind = int(classes[row, window])
-        part = plain[row, :, :, window * size : (window + 1) * size]
-        part = part.flip(2) if kind % 2 else part
-        part = part.flip(1) if kind >= 2 else part
-        assert torch.equal(view.pixels[row, :, :, window * size : (window + 1) * size], part)
-        seen.add(kind)
-    assert seen == set(range(rotation.CLASSES))
