@@ -46,9 +46,9 @@ def held_out(count=64, level="word", channels=1):
     return handwriting("test", count, level, channels)[list(range(count))].images()
 
 
-def train(method, steps, level="word", channels=1, count=400, batch=32, lr=2e-3):
-    """A few steps on synthetic handwriting, images of like width together."""
-    strips = handwriting("train", count, level, channels)
+def train(method, steps, count=400, batch=32, lr=2e-3, change=lambda images: images):
+    """A few steps on synthetic words, images of like width together, each batch changed by `change`."""
+    strips = handwriting("train", count)
     rng, order = np.random.default_rng(0), np.argsort(strips.widths)
     optimizer = torch.optim.AdamW(method.parameters(), lr)
     method.train()
@@ -56,7 +56,8 @@ def train(method, steps, level="word", channels=1, count=400, batch=32, lr=2e-3)
         optimizer.param_groups[0]["lr"] = lr * min(1, (step + 1) / 10) * (1 - 0.9 * step / steps)
         first = rng.integers(len(order) - batch + 1)
         optimizer.zero_grad()
-        method(strips[order[first : first + batch].tolist()].images(), generator(step))["loss"].backward()
+        images = change(strips[order[first : first + batch].tolist()].images())
+        method(images, generator(step))["loss"].backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), 1.0)
         optimizer.step()
     return method.eval()
