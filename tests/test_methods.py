@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from htr_ssl import model_file, plugins
 from htr_ssl.data.batch import Images
