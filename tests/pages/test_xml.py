@@ -71,7 +71,8 @@ def alto(version="4", unit="pixel", image="scan.png", baseline="", shape=""):
 def test_page(folder, version):
     page = read_xml(store(folder, PAGE.format(version=version, image="scan.png")))
     assert (page.image, page.width, page.height) == (folder / "scan.png", 400, 300)
-    assert [line.text for line in page.lines] == [None, "two words", "\u00e9t\u00e9 d\u2019or"]
+    stated = [None, "two words", "e\u0301t\u00e9 d\u2019or"]  # the accent as the file has it; readers compose it
+    assert [line.text for line in page.lines] == stated
     assert [line.region for line in page.lines] == ["r2", "r1", "r1"]
     assert len({line.id for line in page.lines}) == 3
     assert page.lines[0].polygon.tolist() == [[10, 210.5], [200, 210], [200, 240]]

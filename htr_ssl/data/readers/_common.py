@@ -38,6 +38,7 @@ MAX_TEXT = 1 << 30
 """Largest text file read [bytes]."""
 COLUMNS = ("id", "text", "writer", "page", "split")
 
+_UNUSUAL_SPACE = re.compile(r"[^\S \t\r\n]")
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev", "eval"), "validation"),
@@ -48,7 +49,8 @@ _SPLITS = {
 class Samples(Sequence[Sample]):
     """Samples whose columns are in memory and whose images are fetched one at a time.
 
-    Subclasses say where an image comes from (`image`). They can be pickled and forked for loader processes.
+    Subclasses say where an image comes from (`image`). They can be pickled and forked for loader processes. Readers
+    give texts as they stand in the files; every way out gives them clean (`clean_text`).
 
     Attributes:
         level: word or line.
@@ -60,6 +62,9 @@ class Samples(Sequence[Sample]):
         """Columns of equal length; `id` is required, the others of `COLUMNS` default to None."""
         self._ids = [str(value) for value in columns["id"]]
         self._columns = {name: columns.get(name) or [None] * len(self._ids) for name in COLUMNS[1:]}
+        texts = self._columns["text"]
+        self._columns["text"] = [clean_text(text) for text in texts]
+        self._written = {row: text for row, text in enumerate(texts) if text and is_unusual(text)}
         self.level = level
         self.problems: list[str] = []
         self.facts: dict[str, str] = {}
@@ -75,6 +80,10 @@ class Samples(Sequence[Sample]):
     def cell(self, name: str, index: int) -> str | None:
         """One value of a column."""
         return self._ids[index] if name == "id" else self._columns[name][index]
+
+    def as_written(self) -> dict[int, str]:
+        """Row -> text as it stands in the file, for texts that `clean_text` changed by more than plain spaces."""
+        return dict(self._written)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -125,6 +134,11 @@ class FileSamples(Samples):
 def clean_text(text: str | None) -> str | None:
     """Transcription in Unicode NFC with single spaces, or None if nothing is left."""
     return " ".join(unicodedata.normalize("NFC", text).split()) or None if text else None
+
+
+def is_unusual(text: str) -> bool:
+    """Whether `clean_text` changes more than plain spaces and line ends: other spaces, or letters that it composes."""
+    return _UNUSUAL_SPACE.search(text) is not None or not unicodedata.is_normalized("NFC", text)
 
 
 def split_of(name: str) -> str | None:

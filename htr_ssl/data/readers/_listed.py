@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from htr_ssl.data.readers._common import FileSamples, clean_text, exists, inside
+from htr_ssl.data.readers._common import FileSamples, exists, inside
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
@@ -58,7 +58,7 @@ def samples_of(root: Path, rows: Iterable[Row], level: Level, problems: list[str
         base,
         list(paths),
         level,
-        [clean_text(row.text) for row in found],
+        [row.text for row in found],
         split=[row.split for row in found],
         writer=[row.writer for row in found],
         page=[row.page for row in found],

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.data.readers._common import Samples, clean_text, files, split_of
+from htr_ssl.data.readers._common import Samples, files, split_of
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
@@ -66,7 +66,7 @@ def read(root: Path, level: Level) -> LmdbSamples:
         for number, label in labels.items():
             rows.append((path, number))
             columns["id"].append("/".join((*parts, f"{number:09d}")))
-            columns["text"].append(clean_text(label))
+            columns["text"].append(label)
             columns["split"].append(split)
     if not rows:
         reason = f" ({problems[0]})" if problems else ""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from htr_ssl.data.readers._common import COLUMNS, Samples, clean_text, files, split_of
+from htr_ssl.data.readers._common import COLUMNS, Samples, clean_text, files, is_unusual, split_of
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
@@ -49,6 +49,11 @@ class ParquetSamples(Samples):
         """One value of a column."""
         value: str | None = self._table[name][index].as_py()
         return clean_text(value) if name == "text" else value
+
+    def as_written(self) -> dict[int, str]:
+        """Row -> text as it stands in the file, for texts that `clean_text` changed by more than plain spaces."""
+        texts = (text for batch in self._table["text"].chunks for text in batch.to_pylist())
+        return {row: text for row, text in enumerate(texts) if text and is_unusual(text)}
 
     def _reset(self) -> None:
         self._open: dict[Path, pq.ParquetFile] = {}
