@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from htr_ssl import __version__
+from htr_ssl.cli_check import check as check  # a command of data
 from htr_ssl.cli_data import data
 from htr_ssl.cli_export import export
 from htr_ssl.cli_look import neighbours, views

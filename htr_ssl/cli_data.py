@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +44,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only re
 LevelOption = Annotated[Level, typer.Option(help="What one image shows.")]
 Format = Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Threads = Annotated[int, typer.Option(min=0, help="At work; 0 = one per CPU.")]
 
 
 @data.command()
@@ -79,7 +79,7 @@ def import_(
     encoding: Annotated[
         Encoding, typer.Option(help="Of cut or scaled images: webp, or png (without loss).")
     ] = Encoding.webp,
-    threads: Annotated[int, typer.Option(min=0, help="At work; 0 = one per CPU.")] = 0,
+    threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
     """Bring data of any format into one Parquet file: lines or words are cut out of pages, what is unusable is named.
@@ -195,24 +195,6 @@ def split(
     counts = ", ".join(f"{splits.count(name)} {name}" for name in ("train", "validation", "test"))
     note(f"{out}: {outcome.rows} {level.value}s: {counts}")
     _left_out(outcome)
-
-
-@data.command()
-def check(source: Source, level: LevelOption = Level.line, format: Format = "auto") -> None:
-    """Read all data once and list what is in it and what is wrong with it.
-
-    Splits and counts, characters, unreadable images, texts too long for their image, duplicates, and pages, writers
-    or images that are in two splits. Ends with code 1 if an image cannot be read.
-
-    Example: `htr-ssl data check scans`
-    """
-    from htr_ssl.data import check as checks
-    from htr_ssl.data.reading import read
-
-    report = checks.check(read(source, format, level.value), progress=sys.stderr.isatty())
-    pairs(str(source), report.rows())
-    if report.unreadable:
-        raise typer.Exit(1)
 
 
 @data.command()
