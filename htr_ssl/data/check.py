@@ -7,7 +7,6 @@ A check is a file of that folder with `find(survey)`, which yields findings, and
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,6 @@ from htr_ssl import plugins
 from htr_ssl.charset import NORMALISATION
 from htr_ssl.data.checks._finding import SEVERITIES, Example, Finding
 from htr_ssl.data.checks._survey import HEIGHT, Progress, Survey, survey
-from htr_ssl.data.checks.charset import characters
 from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.subsets import SPLITS
 
@@ -77,8 +75,8 @@ class Report:
 
     def characters(self) -> dict[str, dict[str, int]]:
         """Character -> split -> how often, the most frequent first."""
-        counts = {split or "no split": counter for split, counter in characters(self.survey).items()}
-        total: Counter[str] = sum(counts.values(), Counter())
+        counts = {split or "no split": counter for split, counter in self.survey.characters.items()}
+        total = self.survey.alphabet
         ranked = sorted(total, key=lambda name: (-total[name], name))
         return {name: {split: counter[name] for split, counter in counts.items() if counter[name]} for name in ranked}
 

@@ -465,6 +465,27 @@ def test_json_is_the_same_every_time(tmp_path):
     }
 
 
+def test_nothing_can_be_read(diagnose):
+    found = diagnose([row(seed, image=b"") for seed in range(3)])
+    assert len(found["unreadable"].examples) == 3
+    assert {kind for kind, finding in found.items() if finding.severity == "error"} == {"unreadable", "no_test"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=5))
+def test_no_text_breaks_the_report(tmp_path_factory, texts):
+    import json
+
+    from lxml import etree
+
+    from htr_ssl.data.check_html import page
+
+    folder = tmp_path_factory.mktemp("texts")
+    report = check(read(source(folder, [row(seed, text, page=text[:9] or None) for seed, text in enumerate(texts)])))
+    etree.fromstring(page(report, texts[0]).removeprefix("<!DOCTYPE html>").encode())
+    assert json.loads(json.dumps(report.to_json(), ensure_ascii=False)) == report.to_json()
+
+
 def test_reading_tells_how_far_it_is(tmp_path):
     calls = []
     check(read(source(tmp_path, sound(150))), 2, lambda done, total: calls.append((done, total)))

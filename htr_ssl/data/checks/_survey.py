@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,6 +89,27 @@ class Survey:
     def labelled(self) -> list[int]:
         """Rows with a text."""
         return [row for row, text in enumerate(self.texts) if text]
+
+    @cached_property
+    def characters(self) -> dict[str | None, Counter[str]]:
+        """How often each character comes in each split."""
+        counts: dict[str | None, Counter[str]] = {}
+        for row in self.labelled:
+            counts.setdefault(self.splits[row], Counter()).update(self.texts[row] or "")
+        return counts
+
+    @cached_property
+    def alphabet(self) -> Counter[str]:
+        """How often each character comes."""
+        return sum(self.characters.values(), Counter())
+
+    def having(self, signs: Collection[str]) -> Iterator[tuple[int, str]]:
+        """Rows whose text has one of the characters, and the text."""
+        wanted = frozenset(signs)
+        for row in self.labelled if wanted else ():
+            text = self.texts[row] or ""
+            if not wanted.isdisjoint(text):
+                yield row, text
 
     @cached_property
     def legible(self) -> list[tuple[int, int, str]]:

@@ -17,8 +17,7 @@ _PLACES = 3
 
 def find(survey: Survey) -> Iterator[Finding]:
     """Unknown characters that are not rare are an error from 1 % of a split: train follows other rules."""
-    counts = characters(survey)
-    total: Counter[str] = sum(counts.values(), Counter())
+    counts = survey.characters
     known = counts.get("train", Counter()) + counts.get(None, Counter())
     for split in ("validation", "test"):
         unknown = Counter({name: n for name, n in counts.get(split, Counter()).items() if name not in known})
@@ -33,7 +32,7 @@ def find(survey: Survey) -> Iterator[Finding]:
                 "or move a line with them into train.",
                 _examples(survey, unknown, split),
             )
-    rare = Counter({name: n for name, n in total.items() if n < RARE})
+    rare = Counter({name: n for name, n in survey.alphabet.items() if n < RARE})
     if rare:
         yield Finding(
             "rare_characters",
@@ -45,20 +44,12 @@ def find(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def characters(survey: Survey) -> dict[str | None, Counter[str]]:
-    """How often each character comes in each split."""
-    counts: dict[str | None, Counter[str]] = {}
-    for row in survey.labelled:
-        counts.setdefault(survey.splits[row], Counter()).update(survey.texts[row] or "")
-    return counts
-
-
 def _examples(survey: Survey, wanted: Counter[str], split: str | None = None) -> list[Example]:
     """For each character its count and the first rows that have it, the rarest first."""
     where: dict[str, list[int]] = {name: [] for name in wanted}
-    for row in survey.labelled:
+    for row, text in survey.having(wanted):
         if split is None or survey.splits[row] == split:
-            for character in wanted.keys() & set(survey.texts[row] or ""):
+            for character in wanted.keys() & set(text):
                 if len(where[character]) < _PLACES:
                     where[character].append(row)
     names = sorted(wanted, key=lambda name: (wanted[name], name))

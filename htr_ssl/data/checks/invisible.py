@@ -17,16 +17,17 @@ _PLACES = 5
 
 def find(survey: Survey) -> Iterator[Finding]:
     """Where they are and how often."""
+    kinds = {sign: unicodedata.category(sign) for sign in survey.alphabet}
+    replaced = {sign for sign, kind in kinds.items() if sign == "\ufffd" or kind in ("Co", "Cn", "Cs")}
+    hidden = {sign for sign, kind in kinds.items() if kind in ("Cf", "Cc")}
     unseen: defaultdict[str, list[int]] = defaultdict(list)
     lost: defaultdict[str, list[int]] = defaultdict(list)
-    for row in survey.labelled:
-        text = survey.texts[row] or ""
-        for character in text:
-            kind = unicodedata.category(character)
-            if character == "\ufffd" or kind in ("Co", "Cn", "Cs"):
-                lost[character].append(row)
-            elif kind in ("Cf", "Cc") and not (character in _JOINERS and _joins(text)):
-                unseen[character].append(row)
+    for row, text in survey.having(replaced | hidden):
+        for sign in text:
+            if sign in replaced:
+                lost[sign].append(row)
+            elif sign in hidden and not (sign in _JOINERS and _joins(text)):
+                unseen[sign].append(row)
     if unseen:
         yield Finding(
             "invisible_characters",

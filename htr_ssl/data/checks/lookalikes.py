@@ -24,22 +24,17 @@ def find(survey: Survey) -> Iterator[Finding]:
 
 def _letters(survey: Survey) -> Iterator[Finding]:
     """A letter is out of place in a word of another script, or anywhere if the data hardly has its script."""
-    total = Counter(script(letter) for row in survey.labelled for letter in survey.texts[row] or "")
-    letters = sum(total[name] for name in SCRIPTS)
+    total: Counter[str] = Counter()
+    for sign, count in survey.alphabet.items():
+        total[script(sign)] += count
     usual = max(SCRIPTS, key=lambda name: total[name])
-    foreign = {name for name in SCRIPTS if name != usual and total[name] <= FOREIGN * letters}
+    others = [sign for sign in survey.alphabet if script(sign) in SCRIPTS and script(sign) != usual]
+    foreign = {name for name in SCRIPTS if total[name] <= FOREIGN * sum(total[name] for name in SCRIPTS)} - {usual}
     where: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for row in survey.labelled:
-        for word in _WORDS.findall(survey.texts[row] or ""):
-            scripts = Counter(name for letter in word if (name := script(letter)) in SCRIPTS)
-            if not scripts or (len(scripts) == 1 and not foreign & scripts.keys()):
-                continue
-            main = usual if len(scripts) == 1 else max(scripts, key=lambda name: (scripts[name], name == usual))
-            twins = {letter: twin(letter, main) for letter in word if script(letter) in scripts.keys() - {main}}
-            if len(scripts) > 1 or all(twins.values()):  # a whole word in another script may be meant
-                for letter, same in twins.items():
-                    if same:
-                        where[letter, same].append(row)
+    for row, text in survey.having(others):
+        for word in _WORDS.findall(text):
+            for letter, same in _out_of_place(word, usual, foreign):
+                where[letter, same].append(row)
     if where:
         ranked = sorted(where.items(), key=lambda item: (len(item[1]), item[0]))
         yield Finding(
@@ -56,15 +51,26 @@ def _letters(survey: Survey) -> Iterator[Finding]:
         )
 
 
+def _out_of_place(word: str, usual: str, foreign: set[str]) -> list[tuple[str, str]]:
+    """Letters of a word that only look like those of its script, and the letters that they look like."""
+    scripts = Counter(name for letter in word if (name := script(letter)) in SCRIPTS)
+    mixed = len(scripts) > 1
+    if not mixed and not foreign & scripts.keys():
+        return []
+    main = max(scripts, key=lambda name: (scripts[name], name == usual)) if mixed else usual
+    strange = dict.fromkeys(letter for letter in word if script(letter) in scripts.keys() - {main})
+    twins = [(letter, same) for letter in strange if (same := twin(letter, main))]
+    return twins if mixed or len(twins) == len(strange) else []  # a whole word in another script may be meant
+
+
 def _signs(survey: Survey) -> Iterator[Finding]:
     """Families of which the texts hold more than one member."""
-    total = Counter(character for row in survey.labelled for character in survey.texts[row] or "")
+    total = survey.alphabet
     examples = []
     for family, members in FAMILIES.items():
         present = sorted((sign for sign in members if total[sign]), key=lambda sign: -total[sign])
         if len(present) > 1:
-            rare = set(present[1:])
-            rows = [row for row in survey.labelled if rare & set(survey.texts[row] or "")]
+            rows = [row for row, _ in survey.having(present[1:])]
             listed = ", ".join(f"{code(sign)} ×{total[sign]}" for sign in present)
             examples.append(Example(tuple(rows[:_PLACES]), f"{family}: {listed}"))
     if examples:

@@ -14,6 +14,7 @@ FAR = 4.5
 """Robust standard deviations from which a text does not fit."""
 LEAST = 50
 """Labelled images below which nothing can be said."""
+_LIKE = 25  # texts of like length that say what is usual
 _ROUNDS = 20
 _HAND = 5  # images at which half of a hand's own width is believed
 
@@ -64,15 +65,21 @@ def _expected(widths: np.ndarray, lengths: np.ndarray, hands: list[str]) -> np.n
 
 
 def _deviations(residuals: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Robust deviations among texts of like length, because short ones vary more."""
+    """Robust deviations among texts of like length, because short ones vary more.
+
+    A length that few texts have is judged with the next shorter one. Where that is the shortest, with the next longer;
+    then the straight line expects too much, and only images that are too wide even so count.
+    """
     bins = np.floor(np.log2(lengths)).astype(int)
-    while True:  # a length with few texts is judged with the next shorter one, the shortest with the next longer
-        values, counts = np.unique(bins, return_counts=True)
-        if len(values) == 1 or counts.min() >= LEAST // 2:
-            break
+    values, counts = np.unique(bins, return_counts=True)
+    usual = values[counts >= _LIKE]
+    unsure = bins < (usual.min() if len(usual) else 0)
+    while len(values) > 1 and counts.min() < _LIKE:
         rare = int(np.argmin(counts))
         bins[bins == values[rare]] = values[rare - 1] if rare else values[1]
+        values, counts = np.unique(bins, return_counts=True)
     result = np.zeros_like(residuals)
     for value in values:
         result[bins == value] = deviations(residuals[bins == value])
+    result[unsure] = result[unsure].clip(min=0)
     return result
