@@ -348,6 +348,8 @@ def test_several_forms_of_a_sign(diagnose):
     assert [example.remark.split(":")[0] for example in found["lookalike_signs"].examples] == ["apostrophes", "hyphens"]
     assert rows_of(found["lookalike_signs"]) == [(20,), (21,)]
     assert "lookalike_signs" not in diagnose(lettered(["l’eau", "12–14"] * 5))
+    found = diagnose(lettered(["ofﬁce", "l’eau"]))
+    assert found["lookalike_signs"].examples[0].remark.endswith("latin small ligature fi ×1 for 'fi'")
 
 
 def test_characters_that_cannot_be_seen(diagnose):

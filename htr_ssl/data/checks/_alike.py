@@ -27,6 +27,10 @@ FAMILIES = {
 """Signs of each kind, the usual one first."""
 
 
+LIGATURES = {chr(number): unicodedata.normalize("NFKC", chr(number)) for number in range(0xFB00, 0xFB07)}
+"""Printers' ligatures -> the letters that are meant."""
+
+
 @cache
 def script(character: str) -> str:
     """LATIN, CYRILLIC or GREEK for a letter of these scripts, the first word of its name for another, else empty."""

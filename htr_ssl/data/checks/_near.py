@@ -17,11 +17,7 @@ ACROSS, DOWN = 32, 8
 PROPORTION = 1.15
 """Largest ratio of the proportions (width : height) of an image and its copy."""
 ALIKE = 0.87
-"""Least cosine of two descriptions that are of one image.
-
-Measured on three corpora of 31,000 words and lines: copies made smaller, brighter, noisy, binary or as JPEG of quality
-40 reach 0.88 in 95 of 100 cases; the likest two images of different writing reach 0.82 (short words), 0.67 (lines).
-"""
+"""Least cosine of two descriptions that are of one image; `benchmarks/data/copies.py` measures what it finds."""
 _NEXT = 8  # images of a band that one is compared with
 _SIGNS = 80  # differing signs of 256 above which ALIKE is out of reach
 _BATCH = 1 << 16

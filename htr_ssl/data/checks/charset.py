@@ -28,7 +28,7 @@ def find(survey: Survey) -> Iterator[Finding]:
                 f"unknown_in_{split}",
                 "error" if usual >= FLOOR else "warning",
                 f"{split} has characters that train lacks",
-                f"They are {share:.2%} of its characters, each a certain error. Write them as train does, "
+                f"They are {100 * share:.2g} % of its characters, each a certain error. Write them as train does, "
                 "or move a line with them into train.",
                 _examples(survey, unknown, split),
             )

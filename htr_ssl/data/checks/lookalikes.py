@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from htr_ssl.data.checks._alike import FAMILIES, SCRIPTS, script, twin
+from htr_ssl.data.checks._alike import FAMILIES, LIGATURES, SCRIPTS, script, twin
 from htr_ssl.data.checks._finding import Example, Finding, code
 from htr_ssl.data.checks._survey import Survey
 
@@ -64,7 +64,7 @@ def _out_of_place(word: str, usual: str, foreign: set[str]) -> list[tuple[str, s
 
 
 def _signs(survey: Survey) -> Iterator[Finding]:
-    """Families of which the texts hold more than one member."""
+    """Families of which the texts hold more than one member, and ligatures."""
     total = survey.alphabet
     examples = []
     for family, members in FAMILIES.items():
@@ -73,6 +73,11 @@ def _signs(survey: Survey) -> Iterator[Finding]:
             rows = [row for row, _ in survey.having(present[1:])]
             listed = ", ".join(f"{code(sign)} ×{total[sign]}" for sign in present)
             examples.append(Example(tuple(rows[:_PLACES]), f"{family}: {listed}"))
+    for ligature, letters in LIGATURES.items():
+        if total[ligature]:
+            rows = [row for row, _ in survey.having(ligature)]
+            remark = f"ligatures: {code(ligature)} ×{total[ligature]} for {letters!r}"
+            examples.append(Example(tuple(rows[:_PLACES]), remark))
     if examples:
         yield Finding(
             "lookalike_signs",
