@@ -494,6 +494,33 @@ def test_reading_tells_how_far_it_is(tmp_path):
     assert calls == [(64, 150), (128, 150), (150, 150)]
 
 
+def test_lmdb_is_opened_once_by_many_threads(tmp_path, monkeypatch):
+    """A second opening in one process is an error of the library."""
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    import miniatures
+
+    from htr_ssl.data.readers import lmdb as module
+
+    miniatures.lmdb(tmp_path)
+    samples = read(tmp_path, "lmdb", "word")
+    opened = []
+    environment = module._environment
+
+    def slow(path):
+        opened.append(path)
+        time.sleep(0.2)
+        return environment(path)
+
+    monkeypatch.setattr(module, "_environment", slow)
+    with ThreadPoolExecutor(4) as pool:
+        images = list(pool.map(samples.image, [0] * 4))
+    assert len(set(images)) == 1
+    assert images[0]
+    assert len(opened) == 1
+
+
 def test_every_finding_is_explained():
     from pathlib import Path
 

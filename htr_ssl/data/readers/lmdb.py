@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import struct
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from htr_ssl.errors import UserError
 NAME = "data.mdb"
 _MAGIC = 0xBEEFC0DE
 _META = 152  # bytes of a meta page that are looked at
+_OPENING = threading.Lock()
 
 
 class LmdbSamples(Samples):
@@ -30,8 +32,9 @@ class LmdbSamples(Samples):
     def image(self, index: int) -> bytes:
         """Encoded bytes, empty if the key is missing."""
         path, number = self._rows[index]
-        if path not in self._open:
-            self._open[path] = _environment(path)
+        with _OPENING:  # a process may open a database only once, whatever its threads do
+            if path not in self._open:
+                self._open[path] = _environment(path)
         with self._open[path].begin() as transaction:
             return bytes(transaction.get(f"image-{number:09d}".encode()) or b"")
 
