@@ -9,6 +9,7 @@ import typer
 
 from htr_ssl.cli_data import Format, Level, LevelOption, Quiet, Source, Threads, data
 from htr_ssl.cli_show import pairs, rows_bar, say, table
+from htr_ssl.errors import UserError
 
 if TYPE_CHECKING:
     from htr_ssl.data.check import Report
@@ -41,6 +42,8 @@ def check(
     from htr_ssl.data.check_html import write
     from htr_ssl.data.reading import read
 
+    if html is not None and html.is_dir():
+        raise UserError(f"{html}: this is a folder; give the name of a file, such as {html / 'report.html'}")
     with rows_bar(quiet) as progress:
         report = diagnose(read(source, format, level.value), threads, progress, unlabelled)
     if html is not None:

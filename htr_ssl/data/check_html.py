@@ -34,10 +34,8 @@ def write(report: Report, source: str, out: Path) -> None:
     """Writes the page; images of the examples are read once more.
 
     Raises:
-        UserError: `out` is a folder or cannot be written.
+        UserError: `out` cannot be written.
     """
-    if out.is_dir():
-        raise UserError(f"{out}: this is a folder; give the name of a file, such as {out / 'report.html'}")
     write_text(out, page(report, source))
 
 

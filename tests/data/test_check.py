@@ -177,6 +177,7 @@ def test_blank_images(diagnose):
     finding = diagnose(rows)["blank"]
     assert finding.severity == "warning"
     assert rows_of(finding) == [(41,), (42,)]
+    assert rows_of(diagnose([row(seed, image=white) for seed in range(3)])["blank"]) == [(0,), (1,), (2,)]
     many = [*sound(), *(row(seed, image=white) for seed in range(30, 33))]
     assert diagnose(many)["blank"].severity == "error"
 

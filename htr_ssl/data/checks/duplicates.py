@@ -47,8 +47,11 @@ def find(survey: Survey) -> Iterator[Finding]:
 
 def _findings(survey: Survey, groups: list[list[int]], kind: str, title: str) -> Iterator[Finding]:
     split = any(survey.splits)
-    across = [group for group in groups if split and len({survey.splits[row] or "train" for row in group}) > 1]
-    within = [group for group in groups if group not in across]
+    across: list[list[int]] = []
+    within: list[list[int]] = []
+    for group in groups:
+        torn = split and len({survey.splits[row] or "train" for row in group}) > 1
+        (across if torn else within).append(group)
     if across:
         yield Finding(
             f"{kind}_in_two_splits",
