@@ -55,6 +55,8 @@ class DataConfig(Strict):
     """Share of the labelled images set aside for validation if the source names no splits."""
     test: float = Field(0.1, ge=0, lt=1)
     """Share of the labelled images set aside for the test if the source names no splits."""
+    cache: str | None = None
+    """Folder that keeps the images of all splits decoded and scaled, for this and later runs (see docs/scale.md)."""
     seed: int = 0
     """Seed of the splits drawn here and of synthetic handwriting; apart from the run's seed, so that all runs share
     one test split."""

@@ -31,7 +31,7 @@ def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sam
         raise UserError(_missing(root))
     reader = reader or _detect(root)
     samples: Samples = reader.read(root, level)
-    samples.facts = {**catalogue(root), **samples.facts}
+    samples.facts, samples.root = {**catalogue(root), **samples.facts}, root
     return samples
 
 

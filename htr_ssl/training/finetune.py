@@ -72,7 +72,8 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         | {"init": config.init, "method": _method(config)}
         | {"fraction": config.fraction, "seed": config.seed, "labels": len(train)}
         | {"pseudo_sha256": pseudo.digest(pseudo.read(config.pseudo)) if config.pseudo else None}
-        | {"data": config.data.model_dump(), "level": config.data.level, "max_width": config.data.max_width}
+        | {"data": config.data.model_dump(exclude={"cache"}), "level": config.data.level}
+        | {"max_width": config.data.max_width}
         | {"subset_sha256": subset_hash, "normalisation": NORMALISATION, "val_cer": checks.best},
     )
     write_json(out / "summary.json", summary | {"charset": report})

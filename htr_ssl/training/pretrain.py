@@ -56,7 +56,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
         state,
         header
         | {"kind": "encoder", "scope": config.scope, "method": config.method.model_dump(), "init": config.init}
-        | {"seed": config.seed, "data": config.data.model_dump(), "level": config.data.level}
+        | {"seed": config.seed, "data": config.data.model_dump(exclude={"cache"}), "level": config.data.level}
         | {"normalisation": NORMALISATION, "max_width": config.data.max_width},
     )
     write_json(out / "summary.json", summary)

@@ -56,6 +56,7 @@ class Samples(Sequence[Sample]):
         level: word or line.
         problems: one sentence for each file or row that was left out, naming it; whoever reads shows or counts them.
         facts: what the source says of itself for the reports, e.g. licence, language, name of its splits.
+        root: file or folder they were read from, None if from neither.
     """
 
     def __init__(self, columns: dict[str, list[str | None]], level: Level) -> None:
@@ -68,6 +69,7 @@ class Samples(Sequence[Sample]):
         self.level = level
         self.problems: list[str] = []
         self.facts: dict[str, str] = {}
+        self.root: Path | None = None
 
     @abstractmethod
     def image(self, index: int) -> bytes | Path | np.ndarray:
@@ -84,6 +86,10 @@ class Samples(Sequence[Sample]):
     def as_written(self) -> dict[int, str]:
         """Row -> text as it stands in the file, for texts that `clean_text` changed by more than plain spaces."""
         return dict(self._written)
+
+    def pieces(self) -> np.ndarray | None:
+        """For each sample the number of the piece of its source that it is read with; None if each is read alone."""
+        return None
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -54,6 +55,10 @@ class ParquetSamples(Samples):
         """Row -> text as it stands in the file, for texts that `clean_text` changed by more than plain spaces."""
         texts = (text for batch in self._table["text"].chunks for text in batch.to_pylist())
         return {row: text for row, text in enumerate(texts) if text and is_unusual(text)}
+
+    def pieces(self) -> np.ndarray | None:
+        """Number of each sample's row group."""
+        return np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
 
     def _reset(self) -> None:
         self._open: dict[Path, pq.ParquetFile] = {}
