@@ -135,14 +135,20 @@ def _outline(element: etree._Element) -> np.ndarray:
         points = _points(shape.get("points") or shape.get("POINTS") or "")
         if len(points) >= 3:
             return points
-    boxes = [box for box in (element, *element.iterchildren("{*}String")) if box.get("HPOS") and box.get("WIDTH")]
-    if not boxes:
+    values = _boxes([element])
+    if not values[:, 2:].all(1).any():
+        values = _boxes([element, *element.iterchildren("{*}String")])
+    if not len(values):
         return np.empty((0, 2))
-    values = np.array([[number(box.get(key) or "0") for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")] for box in boxes])
-    if values[0, 2:].all() and boxes[0] is element:
-        values = values[:1]
     (left, top), (right, bottom) = values[:, :2].min(0), (values[:, :2] + values[:, 2:]).max(0)
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
+def _boxes(elements: list[etree._Element]) -> np.ndarray:
+    """Left, top, width and height of those elements that have a box, (N, 4)."""
+    boxes = [box for box in elements if box.get("HPOS") and box.get("WIDTH")]
+    values = [[number(box.get(key) or "0") for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")] for box in boxes]
+    return np.array(values).reshape(-1, 4)
 
 
 def _baseline(element: etree._Element) -> np.ndarray | None:

@@ -251,7 +251,8 @@ def test_is_page_xml(folder):
     assert is_page_xml(store(folder, alto("2")))
     assert is_page_xml(store(folder, alto()[:900]))  # damaged later on
     assert is_page_xml(store(folder, f"<?xml version='1.0'?><!-- {'x' * 5000} -->{alto().split('?>')[1]}"))
-    for other in ('<mets xmlns="http://www.loc.gov/METS/"><alto/></mets>', "", "no xml", "<PcGts/>"):
+    assert is_page_xml(store(folder, "<PcGts/>"))  # whatever its namespace, as exports have it
+    for other in ('<mets xmlns="http://www.loc.gov/METS/"><alto/></mets>', "", "no xml", "<Pcgts/>"):
         assert not is_page_xml(store(folder, other))
     assert not is_page_xml(folder / "none.xml")
     assert not is_page_xml(folder / "scan.png")
