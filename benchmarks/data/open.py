@@ -28,7 +28,7 @@ from htr_ssl.data.reading import read
 from htr_ssl.files import write_json
 
 SYLLABLES = ("le", "la", "des", "que", "ci", "vou", "ment", "est", "ma", "mon", "sieur", "né", "à", "tou", "jour", "s")
-READS = 2_000
+READS = 20_000
 """Rows fetched at random."""
 
 

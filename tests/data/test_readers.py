@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from htr_ssl import plugins
+from htr_ssl.data.readers import parquet
 from htr_ssl.data.readers._common import clean_text, natural, split_of
 from htr_ssl.data.reading import READERS, read
 from htr_ssl.errors import UserError
@@ -187,6 +189,19 @@ def test_many_row_groups_and_pickling(tmp_path):
     assert [tone(samples[row]) for row in order] == order
     again = pickle.loads(pickle.dumps(samples))
     assert [tone(again[row]) for row in order] == order
+
+
+def test_few_row_groups_are_kept_whoever_asks(tmp_path, monkeypatch):
+    """Threads ask at random for images of 20 row groups of which two fit into the memory given."""
+    rows = 200
+    images = [{"bytes": bytes([row]) * 1000, "path": f"{row}.png"} for row in range(rows)]
+    pq.write_table(pa.table({"image": images}), tmp_path / "x.parquet", row_group_size=10)
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 25_000)
+    samples = read(tmp_path / "x.parquet")
+    order = np.random.default_rng(0).integers(0, rows, 1000).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(samples.image, order)) == [bytes([row]) * 1000 for row in order]
+    assert len(samples._cache) == 2
 
 
 @pytest.mark.parametrize(
