@@ -69,6 +69,9 @@ def test_odd_outlines_are_cut_where_they_can_be(root, tmp_path, points):
     sheet(root, [points, FULL])
     outcome, samples = imported(root, tmp_path)
     assert len(samples) + len(outcome.problems) == 2
+    nothing = points in ("900,900 950,900 950,950 900,950", "35,35 335,35", "40,40 40,40 40,40")
+    assert len(outcome.problems) == nothing
+    assert all("l0" in problem for problem in outcome.problems)
     assert samples[len(samples) - 1].load().shape[1] > 290
 
 
