@@ -58,6 +58,10 @@ class SplitSamples(Samples):
         """Image of the source."""
         return self._source.image(index)
 
+    def paths(self) -> list[Path]:
+        """Those of the source."""
+        return self._source.paths()
+
     def pieces(self) -> np.ndarray | None:
         """Those of the source."""
         return self._source.pieces()

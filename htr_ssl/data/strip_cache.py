@@ -50,7 +50,7 @@ class StripCache:
         """Opens the cache below `config.cache`; what is missing or damaged is made first.
 
         Raises:
-            UserError: the folder cannot be written, or the disk is full.
+            UserError: the folder cannot be written or lies inside the source, or the disk is full.
         """
         about = _about(samples, config)
         name = config.level if samples.root is None else samples.root.name
@@ -149,14 +149,24 @@ def _batch(strips: Sequence[np.ndarray | None]) -> pa.RecordBatch:
 def _about(samples: Samples, config: DataConfig) -> dict[str, Any]:
     """What the strips depend on: options, version, and names, sizes and times of the source's files.
 
-    Of a single Parquet file that file counts; beside any other list the images lie, so that its folder counts.
+    Of a folder all files count, of a single file it and the images it names.
     """
     names = ["format", "level", "height", "channels", "max_width"]
     root = samples.root
     if root is None:
         return config.model_dump(include={*names, "source", "synthetic", "seed"}) | {"htr_ssl": __version__}
-    base = root if root.is_dir() else root.parent
-    states = [(str(path.relative_to(base)), path.stat()) for path in files(base if root.suffix != ".parquet" else root)]
-    listed = [[name, status.st_size, status.st_mtime_ns] for name, status in states]
+    if Path(config.cache or "").expanduser().resolve().is_relative_to(root.resolve()):
+        raise UserError(f"data.cache={config.cache}: it lies inside the source {root}; choose a folder beside it")
+    base, paths = (root, files(root)) if root.is_dir() else (root.parent, [root, *samples.paths()])
+    listed = [[os.path.relpath(path, base), *_status(path)] for path in paths]
     about = config.model_dump(include={*names}) | {"htr_ssl": __version__, "rows": len(samples)}
     return about | {"root": root.name, "files": len(listed), "state": sha256(json.dumps(listed))}
+
+
+def _status(path: Path) -> tuple[int, int]:
+    """Size and time of a file; zeros if it is gone or a link to nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns

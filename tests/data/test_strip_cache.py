@@ -20,6 +20,7 @@ from htr_ssl.config_files import load_config
 from htr_ssl.data import importing, loading, strip_cache
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.data.reading import read
+from htr_ssl.errors import UserError
 from htr_ssl.training import pretrain
 
 
@@ -89,14 +90,36 @@ def test_a_changed_source_has_another_cache(config, folder):
     assert len(os.listdir(config.cache)) == 2
 
 
+def test_of_a_list_its_own_images_count(config, folder, tmp_path):
+    """Nothing else beside it, such as the runs and the cache itself."""
+    (folder / "lines.tsv").write_text("image\ttext\n03.png\ta\n04.png\tb\n")
+    listed = config.model_copy(update={"source": str(folder / "lines.tsv"), "cache": str(folder / "cache")})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two samples are too few for three splits
+        for changed, count in ((None, 1), ("runs.txt", 1), ("09.png", 1), ("04.png", 2)):
+            if changed:
+                Image.fromarray(np.full((60, 300), 128, np.uint8)).save(folder / changed, "PNG")
+            strips_of(listed)
+            assert len(os.listdir(folder / "cache")) == count
+
+
+def test_the_folder_of_the_source_is_no_place_for_it(config, folder):
+    """It would be another source with every file that is added."""
+    with pytest.raises(UserError, match="lies inside the source"):
+        strips_of(config.model_copy(update={"cache": str(folder / "cache")}))
+
+
 def test_unreadable_images_are_named_every_time(config, folder):
     (folder / "05.png").write_bytes(b"")
+    os.symlink("nowhere.png", folder / "gone.png")
     for _ in range(2):
-        with pytest.warns(UserWarning, match=r"left out: 05\.png"):
+        with pytest.warns(UserWarning, match="left out: .*1 more"):
             strips = strips_of(config)
         assert len(strips) == 23
-        assert "05.png" in strips.unreadable[0]
-        assert len(strips.unreadable) == 1
+        assert [name for name in ("05.png", "gone.png") for text in strips.unreadable if text.startswith(name)] == [
+            "05.png",
+            "gone.png",
+        ]
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "garbage", "another table"])

@@ -87,6 +87,10 @@ class Samples(Sequence[Sample]):
         """Row -> text as it stands in the file, for texts that `clean_text` changed by more than plain spaces."""
         return dict(self._written)
 
+    def paths(self) -> list[Path]:
+        """Image files that the samples name; empty if the images lie in the source itself."""
+        return []
+
     def pieces(self) -> np.ndarray | None:
         """For each sample the number of the piece of its source that it is read with; None if each is read alone."""
         return None
@@ -135,6 +139,10 @@ class FileSamples(Samples):
     def image(self, index: int) -> Path:
         """Path of the image file."""
         return self._paths[index]
+
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return self._paths
 
 
 def clean_text(text: str | None) -> str | None:

@@ -77,6 +77,10 @@ class CropSamples(Samples):
             raise UserError(f"{region.page}: the outline of {region.line.id} encloses nothing on the page; correct it")
         return piece
 
+    def paths(self) -> list[Path]:
+        """The pages."""
+        return list(dict.fromkeys(region.page for region in self.regions))
+
     def _page(self, path: Path, number: int) -> np.ndarray:
         with self._lock:
             slot = self._pages.setdefault((path, number), _Slot())
