@@ -29,7 +29,7 @@ from htr_ssl.files import sha256, write_json
 ERROR = "error.txt"
 CONFIG = "config.yaml"
 _MARK = "belongs_to.json"
-_HARDWARE = ("device", "devices", "num_nodes", "threads", "workers", "track")  # these and data.cache change no result
+_HARDWARE = ("device", "devices", "num_nodes", "threads", "workers", "track")  # change no result
 _RESERVED = ("pretrain", "stages", "replaced")
 _NEUTRAL = {"pseudo": None, **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture"), 0.0)}
 """Keys younger than some table on somebody's disk, and the value with which everything is as before: not hashed."""
@@ -190,7 +190,7 @@ def _hash(config: TableConfig, stages: Sequence[Stage], own: dict[str, Any]) -> 
         "stages": [stage.model_dump(mode="json") for stage in stages],
         **own,
     }
-    value["data"].pop("cache")
+    value["data"].pop("cache", None)  # changes no result
     for train in [value.get("train", {}), *(stage["train"] for stage in value["stages"])]:
         for key in _HARDWARE:
             train.pop(key, None)

@@ -121,6 +121,8 @@ def test_hardware_and_name_change_no_hash(words):
     config, cell = make(words), plan.plan(make(words), words.parent)[1]
     other = make(words, name="x", train={**TRAIN, "device": "cuda", "threads": 7})
     assert plan.cell_hash(other, cell) == plan.cell_hash(config, cell)
+    cached = config.model_copy(update={"data": config.data.model_copy(update={"cache": "cache"})})
+    assert plan.cell_hash(cached, cell) == plan.cell_hash(config, cell)
     for change in ({"train": {**TRAIN, "steps": 3}}, {"augment": {"slant": 0.1}}, {"seeds": [0, -1]}):
         assert plan.cell_hash(make(words, **change), cell) != plan.cell_hash(config, cell)
 
