@@ -9,7 +9,7 @@ of the images are not made here but for whole batches on the device that trains 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -36,11 +36,13 @@ _PROBE = 64  # images decoded to guess the size of all
 
 
 class SplitSamples(Samples):
-    """Samples of a source with a split for every one of them; all else is asked of the source."""
+    """Samples of a source with a split for every one of them, and other texts for some; all else is the source's."""
 
-    def __init__(self, source: Samples, splits: list[str], level: Level) -> None:
+    def __init__(
+        self, source: Samples, splits: list[str], level: Level, texts: Mapping[int, str] | None = None
+    ) -> None:
         super().__init__({"id": []}, level)
-        self._source, self._splits = source, splits
+        self._source, self._splits, self._texts = source, splits, dict(texts or {})
         self.problems, self.facts, self.root = list(source.problems), dict(source.facts), source.root
 
     def __len__(self) -> int:
@@ -48,11 +50,25 @@ class SplitSamples(Samples):
 
     def column(self, name: str) -> list[str | None]:
         """One column as a list."""
-        return [*self._splits] if name == "split" else self._source.column(name)
+        values: list[str | None] = [*self._splits] if name == "split" else self._source.column(name)
+        if name == "text":
+            for row, text in self._texts.items():
+                values[row] = text
+        return values
 
     def cell(self, name: str, index: int) -> str | None:
         """One value of a column."""
-        return self._splits[index] if name == "split" else self._source.cell(name, index)
+        if name == "split":
+            return self._splits[index]
+        return self._texts[index] if name == "text" and index in self._texts else self._source.cell(name, index)
+
+    def with_texts(self, texts: Mapping[int, str]) -> SplitSamples:
+        """The same samples, but rows have these texts."""
+        return SplitSamples(self._source, self._splits, self.level, {**self._texts, **texts})
+
+    def as_written(self) -> dict[int, str]:
+        """Those of the source."""
+        return self._source.as_written()
 
     def image(self, index: int) -> bytes | Path | np.ndarray:
         """Image of the source."""

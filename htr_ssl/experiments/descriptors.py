@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from htr_ssl.data.batch import Images
-from htr_ssl.data.loading import Strips, sorted_batches
+from htr_ssl.data.loading import Strips
+from htr_ssl.data.order import sorted_batches
 from htr_ssl.encoders._frames import Frames
 
 BINS = 12

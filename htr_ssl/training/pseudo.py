@@ -21,7 +21,6 @@ from typing import Any
 from htr_ssl.config import DataConfig, FinetuneConfig
 from htr_ssl.data import subsets
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
-from htr_ssl.data.readers._common import COLUMNS
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json
 
@@ -110,13 +109,11 @@ def added(
         UserError: see `read`; or an image is no train image, or has a label.
     """
     labels = read(path)
-    columns = {name: samples.column(name) for name in COLUMNS}
-    rows = [row for row, name in enumerate(columns["id"]) if name in labels]
+    ids = samples.column("id")
+    rows = [row for row, name in enumerate(ids) if name in labels]
     train = set(rows_of(samples, "train", labelled=False)) - set(labelled)
     if len(rows) < len(labels) or not train.issuperset(rows):
         raise UserError(
             f"{path}: its images are not unlabelled train images of {data.source}; give that of this subset"
         )
-    for row in rows:
-        columns["text"][row] = labels[str(columns["id"][row])]
-    return SplitSamples(samples, columns, data), rows
+    return samples.with_texts({row: labels[str(ids[row])] for row in rows}), rows
