@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 from htr_ssl.errors import UserError
@@ -106,6 +107,11 @@ class Charset:
         if not isinstance(characters, list) or not all(isinstance(character, str) for character in characters):
             raise UserError("charset in the model's header: expected a JSON list of characters; the file is damaged")
         return cls(tuple(characters))
+
+
+def frames_needed(label: Sequence[int]) -> int:
+    """Fewest frames in which CTC can emit `label`: one per character, one blank between two equal neighbours."""
+    return len(label) + sum(left == right for left, right in pairwise(label))
 
 
 def merge(old: Charset, new: Charset, policy: Policy) -> tuple[Charset, list[int | None], str]:

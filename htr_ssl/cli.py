@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from htr_ssl import __version__
+from htr_ssl.cli_check import check as check  # a command of data
 from htr_ssl.cli_data import data
 from htr_ssl.cli_export import export
+from htr_ssl.cli_look import neighbours, views
 from htr_ssl.cli_show import formats, methods, note, say, show, splits
 from htr_ssl.cli_speed import encoders, profile
 from htr_ssl.errors import UserError
@@ -84,8 +86,9 @@ def pretrain(config: Config, overrides: Overrides = None, out: Out = None, quiet
 def finetune(config: Config, overrides: Overrides = None, out: Out = None, quiet: Quiet = False) -> None:
     """Train a recognizer on labelled images → model.safetensors.
 
-    `init=` starts from an encoder or a recognizer, `fraction=0.05` uses 5 % of the labels. The same command continues
-    a run that was stopped.
+    `init=` starts from an encoder or a recognizer, `fraction=0.05` uses 5 % of the labels. `probe=linear` or
+    `probe=bilstm` freezes the encoder and trains only what stands on it; raise train.lr then, e.g. to 0.01. The same
+    command continues a run that was stopped.
 
     Example: `htr-ssl finetune configs/finetune.yaml data.source=lines init=runs/pretrain/encoder.safetensors`
     """
@@ -174,6 +177,8 @@ def transcribe(
 
 
 app.command(rich_help_panel="Measure")(profile)
+app.command(rich_help_panel="Look")(views)
+app.command(rich_help_panel="Look")(neighbours)
 app.command(rich_help_panel="Use")(export)
 app.add_typer(data, name="data", rich_help_panel="Use")
 for _command in (methods, encoders, formats, splits, show):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,6 +49,7 @@ Splits = Annotated[
     str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
 ]
 Partial = Annotated[bool, typer.Option("--partial", help="Take what is there of a published split.")]
+Threads = Annotated[int, typer.Option(min=0, help="At work; 0 = one per CPU.")]
 
 
 @data.command()
@@ -86,7 +86,7 @@ def import_(
     ] = Encoding.webp,
     splits: Splits = None,
     partial: Partial = False,
-    threads: Annotated[int, typer.Option(min=0, help="At work; 0 = one per CPU.")] = 0,
+    threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
     """Bring data of any format into one Parquet file: lines or words are cut out of pages, what is unusable is named.
@@ -226,24 +226,6 @@ def split(
     counts = ", ".join(f"{drawn.count(name)} {name}" for name in ("train", "validation", "test"))
     note(f"{out}: {outcome.rows} {level.value}s: {counts}")
     _left_out(outcome)
-
-
-@data.command()
-def check(source: Source, level: LevelOption = Level.line, format: Format = "auto") -> None:
-    """Read all data once and list what is in it and what is wrong with it.
-
-    Splits and counts, characters, unreadable images, texts too long for their image, duplicates, and pages, writers
-    or images that are in two splits. Ends with code 1 if an image cannot be read.
-
-    Example: `htr-ssl data check scans`
-    """
-    from htr_ssl.data import check as checks
-    from htr_ssl.data.reading import read
-
-    report = checks.check(read(source, format, level.value), progress=sys.stderr.isatty())
-    pairs(str(source), report.rows())
-    if report.unreadable:
-        raise typer.Exit(1)
 
 
 @data.command()

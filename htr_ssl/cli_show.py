@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +15,19 @@ import typer
 
 from htr_ssl import plugins
 
+_WIDTH = 100  # columns of the list of methods
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One of them, to list its options.")]
 
 
 def methods(name: Name = None) -> None:
-    """List the self-supervised methods, or the options of one.
+    """List the self-supervised methods with their papers and options, or explain the options of one.
 
     Example: `htr-ssl methods simclr`
     """
-    listing("htr_ssl.methods", name)
+    if name is None:
+        say("\n\n".join(_entries("htr_ssl.methods")))
+    else:
+        listing("htr_ssl.methods", name)
 
 
 def formats() -> None:
@@ -157,6 +163,31 @@ def listing(package: str, name: str | None) -> None:
     module = plugins.load(package, name)
     say((module.__doc__ or "").strip() + "\n")
     table(("option", "default", "meaning"), describe(module.Config))
+
+
+def _entries(package: str) -> list[str]:
+    """Name, first line, papers and options with their defaults of each plugin, wrapped to `_WIDTH` columns."""
+    names = plugins.names(package)
+    indent = max(map(len, names)) + 2
+    entries = []
+    for name in names:
+        module = plugins.load(package, name)
+        text = module.__doc__ or ""
+        papers = dict.fromkeys(re.findall(r"\b\d{4}\.\d{4,5}\b", text)) if "arXiv" in text else {}
+        parts = [text.strip().partition("\n")[0]]
+        parts += [f"arXiv {', '.join(papers)}"] if papers else []
+        parts.append(f"options: {_options(module.Config)}")
+        lines = [line for part in parts for line in textwrap.wrap(part, _WIDTH - indent, break_long_words=False)]
+        entries.append(name.ljust(indent) + ("\n" + " " * indent).join(lines))
+    return entries
+
+
+def _options(config: Any) -> str:
+    """``key=default`` of each option; of groups of options the names alone, as ``augment.…``."""
+    from htr_ssl.config_files import describe
+
+    parts = [f"{row.key}={row.value}" if "." not in row.key else row.key.partition(".")[0] for row in describe(config)]
+    return ", ".join(dict.fromkeys(part if "=" in part else f"{part}.…" for part in parts)) or "none"
 
 
 def _first_lines(package: str) -> list[tuple[str, str]]:

@@ -132,6 +132,6 @@ def _padding(result: dict[str, Any]) -> str:
 
 
 def _when(loader: dict[str, Any]) -> str:
-    if loader["in_memory"]:
-        return "decoded once before the first step"
+    if loader["place"] != "source":
+        return "decoded before the first step"
     return f"decoded in {loader['workers']} loader processes" if loader["workers"] else "decoded between the steps"

@@ -14,6 +14,7 @@ Precision = Annotated[
     Literal["auto", "32", "bf16"], BeforeValidator(lambda value: "32" if type(value) is int and value == 32 else value)
 ]
 Scope = Literal["backbone", "encoder"]
+Probe = Literal["none", "linear", "bilstm"]
 
 
 class Strict(BaseModel):
@@ -57,6 +58,8 @@ class DataConfig(Strict):
     """Share of the labelled images set aside for validation if the source names no splits."""
     test: float = Field(0.1, ge=0, lt=1)
     """Share of the labelled images set aside for the test if the source names no splits."""
+    cache: str | None = None
+    """Folder that keeps the images of all splits decoded and scaled, for this and later runs (see docs/scale.md)."""
     seed: int = 0
     """Seed of the splits drawn here and of synthetic handwriting; apart from the run's seed, so that all runs share
     one test split."""
@@ -65,7 +68,13 @@ class DataConfig(Strict):
 
 
 class AugmentConfig(Strict):
-    """Random changes of training images; all zero switches augmentation off."""
+    """Random changes of training images; all zero switches augmentation off.
+
+    SeqCLR's list (arXiv 2012.10873) in these terms: linear contrast = `contrast`; blur and sharpening = `blur`; crop of
+    top and bottom = `crop`; crop of left and right by 2 % = the shift between a method's views; piecewise affine =
+    `elastic`; perspective = `perspective`. Beyond it: pens (`slant`, `stroke`, `fading`), hands (`stretch`, `scale`),
+    lines not cut straight (`shift`, `rotate`), paper (`bleed`, `texture`, `noise`), and `mask`.
+    """
 
     slant: float = Field(0.3, ge=0, le=1)
     """Largest shear: horizontal shift per pixel of height."""
@@ -79,12 +88,22 @@ class AugmentConfig(Strict):
     """Largest rotation of words [degrees]; lines turn less, in proportion to their length."""
     elastic: float = Field(0.03, ge=0, le=0.3)
     """Strength of the smooth local distortion, as a share of the height."""
+    perspective: float = Field(0.0, ge=0, le=0.3)
+    """Largest shift of each corner of the image, in both directions, as a share of the height."""
+    crop: float = Field(0.0, ge=0, lt=0.5)
+    """Largest share of the height cut off at the top, and at the bottom; what is left fills the height."""
     stroke: float = Field(0.5, ge=0, le=1)
     """Largest share of a thicker or thinner copy of the strokes blended in."""
     contrast: float = Field(0.2, ge=0, lt=1)
-    """Largest relative change of contrast, and of the local fading of the ink."""
+    """Largest relative change of contrast, and of its slow change along the line."""
+    fading: float = Field(0.0, ge=0, le=1)
+    """Largest share of the ink that is missing where the pen runs dry, in patches of half a letter."""
     blur: float = Field(0.3, ge=0, le=1)
     """Largest share of a blurred (or sharpened) copy blended in."""
+    bleed: float = Field(0.0, ge=0, le=1)
+    """Largest share of the ink of the sheet's back that shines through: a mirrored other image of the batch."""
+    texture: float = Field(0.0, ge=0, le=1)
+    """Darkest stains and grain of the paper (black = 1)."""
     noise: float = Field(0.02, ge=0, le=0.5)
     """Largest standard deviation of the pixel noise (white = 1)."""
     mask: float = Field(0.05, ge=0, lt=1)
@@ -166,6 +185,11 @@ class FinetuneConfig(Strict):
     """With a recognizer as `init`: keep its characters too, take the new data's only, or stop if they differ."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the train labels to use; smaller subsets lie inside larger ones."""
+    pseudo: str | None = None
+    """File of pseudo-labels to train on beside the labels: pseudo.json of a table's `pseudo` stage."""
+    probe: Probe = "none"
+    """none = everything learns; linear, bilstm = the encoder is frozen, only a linear layer, or a BiLSTM and a linear
+    layer, on its frames learn; they need a higher learning rate (see docs/table.md)."""
     head_warmup: float = Field(0.0, ge=0, lt=1)
     """Share of the steps in which only the CTC head learns (with `init`)."""
     augment: AugmentConfig = AugmentConfig()
@@ -174,13 +198,23 @@ class FinetuneConfig(Strict):
     """Schedule and hardware."""
 
 
+class Pseudo(Strict):
+    """One round of pseudo-labels: what a recognizer reads in unlabelled images, where it is most confident."""
+
+    keep: float = Field(0.5, gt=0, le=1)
+    """Share of the unlabelled train images that is kept, the most confident readings first."""
+
+
 class Stage(Strict):
-    """One step before fine-tuning: a method on the unlabelled images, or CTC on synthetic handwriting."""
+    """One step before fine-tuning: a method on unlabelled images, CTC on synthetic handwriting, or pseudo-labels."""
 
     method: PluginConfig | None = None
     """Self-supervised objective on all train images of the table's data."""
     synthetic: dict[str, Any] | None = None
     """Options of the synthetic handwriting; its text comes from n-grams of the labelled subset only."""
+    pseudo: Pseudo | None = None
+    """Last stage of a row: the row so far is fine-tuned on the labels and reads the unlabelled train images; the most
+    confident readings are labels too in the fine-tuning, which starts where this one did."""
     scope: Scope = "encoder"
     """Part of the encoder that a method hands on."""
     train: TrainConfig = TrainConfig()
@@ -206,7 +240,12 @@ class TableConfig(Strict):
     """Shares of the train labels."""
     seeds: dict[float, list[int]] | list[int] = [0]
     """Seeds, the same for all fractions or fraction -> seeds."""
+    probes: list[Probe] = ["none"]
+    """What is trained at the end, a part of the table for each: none = everything (fine-tuning), linear, bilstm = that
+    alone on the frozen encoder."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of every fine-tuning."""
     train: TrainConfig = TrainConfig()
     """Schedule of every fine-tuning."""
+    probe_train: TrainConfig | None = None
+    """Schedule of every linear and bilstm probe; null = that of the fine-tuning."""

@@ -6,7 +6,6 @@ Source: Graves et al., "Connectionist Temporal Classification", ICML 2006.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,11 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from htr_ssl.charset import BLANK
-
-
-def frames_needed(label: Sequence[int]) -> int:
-    """Fewest frames in which CTC can emit `label`: one per character, one blank between two equal neighbours."""
-    return len(label) + sum(left == right for left, right in pairwise(label))
+from htr_ssl.charset import frames_needed as frames_needed  # the rule without PyTorch
 
 
 def infeasible(labels: Sequence[Sequence[int]], frames: Sequence[int]) -> list[int]:

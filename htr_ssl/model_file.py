@@ -1,7 +1,8 @@
 """A model is one safetensors file: weights, and everything needed to use them in its header. Nothing is unpickled.
 
 Header: JSON under the key ``htr_ssl`` with `kind` (encoder | recognizer), `version`, `encoder` (name and options),
-`height`, `channels`, `level`, `charset` (recognizers), `normalisation`, `scope`, `data`, and how it was trained.
+`height`, `channels`, `level`, `charset` and `probe` (recognizers), `normalisation`, `scope`, `data`, and how it was
+trained.
 """
 
 from __future__ import annotations

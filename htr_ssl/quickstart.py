@@ -97,6 +97,8 @@ def _page(path: Path, seed: int, texts: list[str]) -> Path:
 
 def _report(out: Path, table: Any, model: Path, page: Path) -> Path:
     """Writes the report and its pictures."""
+    from htr_ssl.config import PretrainConfig
+    from htr_ssl.config_files import load_config
     from htr_ssl.data.loading import prepare, read_samples, rows_of
     from htr_ssl.experiments import pictures, report, views
     from htr_ssl.experiments.evaluate import PREDICTIONS, read_predictions
@@ -109,10 +111,8 @@ def _report(out: Path, table: Any, model: Path, page: Path) -> Path:
     methods = []
     for name in METHODS:
         folder = out / "table" / "pretrain" / f"{name}_0"
-        methods.append(report.picture(views.sheet(folder), f"{name}: the image and what the method makes of it"))
-        painted = views.reconstructions(folder)
-        if painted:
-            methods.append(report.picture(painted, f"{name}: columns hidden (grey) and painted by the encoder"))
+        seen = views.sheet(load_config(folder / "config.yaml", [], PretrainConfig), count=4, run=folder)
+        methods.append(report.picture(seen, f"{name}: the image and what the method makes of it"))
     cell = model.parent.parent
     predictions = read_predictions(cell / PREDICTIONS)
     by_id = {name: row for row, name in enumerate(samples.column("id"))}

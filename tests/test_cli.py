@@ -1,5 +1,6 @@
 """The command line: help at once, exit codes, what the commands print and write."""
 
+import json
 import re
 import subprocess
 import sys
@@ -40,8 +41,8 @@ def words(tmp_path_factory) -> Path:
 
 
 def test_all_commands_are_there():
-    wanted = "data encoders evaluate export finetune formats methods pretrain profile quickstart show splits table"
-    assert [*wanted.split(), "transcribe"] == COMMANDS
+    wanted = "data encoders evaluate export finetune formats methods neighbours pretrain profile quickstart show splits"
+    assert [*wanted.split(), "table", "transcribe", "views"] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -130,6 +131,21 @@ def test_plugins_are_listed_and_explained(run, command, package):
     assert f"did you mean {names[0]!r}?" in err
 
 
+def test_methods_are_listed_with_papers_and_options(run):
+    code, out, _ = run("methods")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 100
+    entries = {entry.split()[0]: " ".join(entry.split()) for entry in out.strip().split("\n\n")}
+    assert list(entries) == plugins.names("htr_ssl.methods")
+    for name, entry in entries.items():
+        module = plugins.load("htr_ssl.methods", name)
+        assert module.__doc__.partition("\n")[0] in entry
+        options = entry.partition("options: ")[2]
+        for field in module.Config.model_fields:
+            assert re.search(rf"(^|, ){field}[=.]", options), (name, field)
+    assert "arXiv 2002.05709, 2012.10873 options: instance=window, window=5, instances=1024," in entries["simclr"]
+
+
 def test_formats(run):
     code, out, _ = run("formats")
     assert code == 0
@@ -154,8 +170,9 @@ def test_show_explains_and_dumps(run, tmp_path):
 def test_synthetic_data_is_checked_and_shown(run, tmp_path, words):
     code, out, _ = run("data", "check", words, "--level", "word")
     assert code == 0
-    counts = [int(number) for number in re.findall(r"(\d+) images", out)]
-    assert sum(counts) == 60
+    counts = re.findall(r"^(?:train|validation|test) +(\d+) +(\d+) ", out, re.MULTILINE)
+    assert [sum(map(int, column)) for column in zip(*counts, strict=True)] == [60, 60]
+    assert out.splitlines()[-1] == "sound: no finding is an error"
     sheet = tmp_path / "sheet.png"
     assert run("data", "show", words, "--level", "word", "--out", sheet, "--samples", 10)[0] == 0
     pixels = np.asarray(Image.open(sheet).convert("L"))
@@ -181,17 +198,26 @@ def test_check_finds_faults(run, tmp_path):
     (tmp_path / "train" / "1.gt.txt").write_text("a text much too long for its image")
     (tmp_path / "train" / "blank.png").write_bytes(b"")
     Image.new("L", (30, 30), 255).save(tmp_path / "train" / "white.png")
-    code, out, _ = run("data", "check", tmp_path)
+    page = tmp_path / "report.html"
+    code, out, _ = run("data", "check", tmp_path, "--html", page)
     assert code == 1
-    found = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in out.splitlines()[1:] if "  " in line.strip())
-    assert found["train"] == "4 images, 2 with text"
-    assert found["test"] == "3 images, 2 with text"
-    assert found["unreadable"] == "1 images"
-    assert "train/blank.png: the image is empty" in out
-    assert found["blank"] == "1: train/white.png"
-    assert found["text too long for its image"] == "1: train/1.png"
-    assert found["duplicates"] == "1: test/copy.png = train/0.png"
-    assert found["same image in two splits"] == "1: test/copy.png (test) = train/0.png (train)"
+    lines = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip()]
+    assert [line[1:3] for line in lines if line[0] in ("train", "test")] == [["4", "2"], ["3", "2"]]
+    found = {tuple(line[:2]): line[2] for line in lines if line[0] in ("error", "warning")}
+    assert found["error", "unreadable: 1"].startswith("train/blank.png: the image is empty")
+    assert found["error", "blank: 1"] == "train/white.png"
+    assert found["error", "text too long for its image: 1"].startswith("train/1.png: 34 characters")
+    assert found["error", "same image in two splits: 1"] == "test/copy.png (test) = train/0.png (train): 'ab'"
+    assert lines[-1][0].startswith("not sound: ")
+    assert "same image in two splits: 1" in lines[-1][0]
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    code, out, _ = run("data", "check", tmp_path, "--json")
+    report = json.loads(out)
+    assert code == 1
+    assert "unreadable: 1" in report["reasons"]
+    code, _, err = run("data", "check", tmp_path, "--html", tmp_path)
+    assert code == 2
+    assert "this is a folder" in err
 
 
 def test_from_images_to_pages(run, tmp_path, words):

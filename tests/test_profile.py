@@ -73,7 +73,7 @@ def test_images_that_do_not_fit_into_memory(tmp_path, monkeypatch, workers):
     """They are decoded between the steps, or beside them where there are loader processes."""
     monkeypatch.setattr(loading.Strips.__init__, "__defaults__", (0,))
     result = profile.run(finetuning(workers=workers), tmp_path, steps=2)
-    assert not result["loader"]["in_memory"]
+    assert result["loader"]["place"] == "source"
     assert result["loader"]["workers"] == workers
     assert (result["stages"]["decode"]["ms"] > 0) == (workers == 0)
 

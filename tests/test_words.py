@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -90,7 +90,99 @@ def test_words_of_lines():
     assert set(samples.column("page")) == {"p"}
     assert set(samples.column("split")) == {"test"}
     assert samples.level == "word"
-    assert samples.problems == ["l2: the recognizer does not know x z; the line is left out"]
+    assert samples.problems == ["l2: the recognizer does not know 'x' 'z'; the line is left out"]
     assert samples[1].load().min() == 20
     with pytest.raises(UserError, match=r"2 word\(s\) are below confidence 1"):
         words.words_of(lines("ab cd"), Known(), confidence=1)
+
+
+class Spiked:
+    """A recognizer that sees each character in the frame that is told, of frames 4 px wide, and nothing elsewhere."""
+
+    def __init__(self, text, frames, sure=6.0, unsure=()):
+        from htr_ssl.charset import Charset
+
+        self.charset, self.text, self.frames = Charset.build([text]), text, frames
+        self.sure, self.unsure = sure, unsure
+
+    def posteriors(self, image):
+        logits = torch.zeros(image.shape[1] // 4, len(self.charset))
+        logits[:, 0] = 4
+        for place, (frame, index) in enumerate(zip(self.frames, self.charset.encode(self.text), strict=True)):
+            logits[frame, 0], logits[frame, index] = (4, 0) if place in self.unsure else (0, self.sure)
+        return logits.log_softmax(1).numpy()
+
+
+def strip(*strokes, width=200):
+    """Paper with strokes of ink, left and right column each."""
+    image = np.full((40, width), 230, np.uint8)
+    for left, right in strokes:
+        image[12:28, left:right] = 20
+    return image
+
+
+def test_single_word_and_spaces_at_the_ends():
+    """The whole ink of the line; spaces at the ends of a text are none."""
+    image = strip((40, 60), (64, 90))
+    reader = Spiked("ab", (12, 20))
+    for text in ("ab", "  ab "):
+        (word,) = words.cut(image, text, reader)
+        assert (word.text, word.left, word.right) == ("ab", 40 - 3, 90 + 3)
+    with pytest.raises(ValueError, match="does not fit"):
+        words.cut(image, "  ", reader)
+
+
+def test_ink_far_from_the_first_and_last_word_is_no_part_of_them():
+    """A gap of half the line's height ends a word; a smaller one, as between parts of a letter, does not."""
+    image = strip((2, 6), (60, 70), (76, 90), (110, 130), (136, 140), (190, 196))
+    first, second = words.cut(image, "a b", Spiked("a b", (21, 25, 29)))
+    assert (first.left, first.right) == (60 - 3, 90 + 3)
+    assert (second.left, second.right) == (110 - 3, 140 + 3)
+
+
+def test_a_gap_inside_a_letter_is_narrower_than_that_between_words():
+    image = strip((20, 40), (44, 60), (72, 100))
+    first, second = words.cut(image, "a b", Spiked("a b", (9, 16, 20)))
+    assert first.right == 63
+    assert second.left == 69
+
+
+def test_words_that_touch_are_cut_near_the_space():
+    """Of two equally thin places the one at the frame of the space."""
+    image = strip((20, 140))
+    image[12:27, 60:64] = image[12:27, 100:104] = 230
+    for frame, place in ((15, 62), (25, 102)):
+        first, second = words.cut(image, "a b", Spiked("a b", (8, frame, 32)))
+        assert first.right == second.left
+        assert abs(first.right - place) <= 2
+
+
+def test_confidence_counts_characters_and_the_spaces_beside():
+    image = strip((20, 40), (72, 100), (130, 150))
+    text, frames = "a b c", (7, 14, 21, 29, 35)
+    sure = [word.confidence for word in words.cut(image, text, Spiked(text, frames))]
+    assert sure == pytest.approx([sure[0]] * 3)
+    no_space = [word.confidence for word in words.cut(image, text, Spiked(text, frames, unsure=[1]))]
+    assert no_space[0] < no_space[1] < no_space[2] == pytest.approx(sure[2])
+    no_letter = [word.confidence for word in words.cut(image, text, Spiked(text, frames, unsure=[4]))]
+    assert no_letter[:2] == pytest.approx(sure[:2])
+    assert no_letter[2] < 0.2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(5, 60))
+def test_cuts_of_any_image_are_in_order_and_not_empty(seed, width):
+    random = np.random.default_rng(seed)
+    text = "a b c"
+    image = random.integers(0, 256, (int(random.integers(4, 60)), width), np.uint8)
+
+    class Noise(Spiked):
+        def posteriors(self, image):
+            return np.log(random.dirichlet(np.ones(len(self.charset)), 40)).astype(np.float32)
+
+    found = words.cut(image, text, Noise(text, ()))
+    assert [word.text for word in found] == ["a", "b", "c"]
+    for word in found:
+        assert 0 <= word.left < word.right <= width
+    if width >= 40:
+        assert all(one.right <= two.left for one, two in pairwise(found))

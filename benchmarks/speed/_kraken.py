@@ -1,9 +1,9 @@
 """kraken's side of peers.py and equal_minutes.py; runs in kraken's environment (7.x), with its own classes.
 
-Training is put together as `ketos train -f path` does it: VGSLRecognitionModel with the default specification and
-optimiser on its data module, in KrakenTrainer; pretraining as `ketos pretrain -r 1e-4 --warmup 0` does it, for the
-default rate of 1e-6 after 32,000 steps of warm-up does nothing in minutes. Reading is `RecognitionTaskModel.predict`,
-as in `kraken ocr`.
+Training is put together as `ketos train -f path` does it: VGSLRecognitionModel with the default specification, or that
+of the job, and the default optimiser on its data module, in KrakenTrainer; pretraining as `ketos pretrain -r 1e-4
+--warmup 0` does it, for the default rate of 1e-6 after 32,000 steps of warm-up does nothing in minutes. Reading is
+`RecognitionTaskModel.predict`, as in `kraken ocr`.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def fitted(job: Job, timer: Timer, callbacks: list[Callback], **options: Any) ->
     # early stopping asks for a validation, which a mere timing does not have
     settings = {"batch_size": job["batch_size"], "precision": job["precision"]}
     settings["quit"] = "early" if job["mode"] == "fit" else "fixed"
+    if job.get("spec"):
+        settings["spec"] = job["spec"]
     if pretraining:
         config = VGSLPreTrainingConfig(**settings, lrate=1e-4, warmup=0)
     else:

@@ -25,7 +25,8 @@ from htr_ssl.charset import Charset
 from htr_ssl.config import AugmentConfig, DataConfig, TrainConfig
 from htr_ssl.data import augment
 from htr_ssl.data.augment import TextAugment, padded
-from htr_ssl.data.loading import StepSampler, Strips, read_samples, rows_of
+from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.order import StepSampler
 from htr_ssl.environment import environment
 from htr_ssl.files import write_json
 from htr_ssl.recognizers.ctc import Recognizer

@@ -1,15 +1,16 @@
 """Equal labels, equal minutes: python benchmarks/speed/equal_minutes.py --minutes 10 --encoder encoder.safetensors
 
-Fine-tuning from scratch, fine-tuning from a pretrained encoder, and kraken with its defaults train for the same minutes
-on the same subsets of the train labels, choose their weights on the same validation split and read the same test split.
-Two cells run at a time, each with one thread on a CPU of its own, so that they slow each other down alike. A finished
-cell is never run again. Leaves cells/*.json, summary.json, summary.md.
+Fine-tuning from scratch, fine-tuning from a pretrained encoder, kraken with its defaults and kraken with a small
+network train for the same minutes on the same subsets of the train labels, choose their weights on the validation split
+(kraken on an even choice of --validation-lines of it, because that takes it minutes) and read the same test split. As
+many cells run at a time as --cpus names, each with one thread on a CPU of its own. A finished cell is never run again.
+Leaves cells/*.json, summary.json, summary.md.
 
 Minutes are those of the updates, loading included; validation is not counted for any tool. kraken stops at the time.
 Ours has a number of steps, so that its schedule ends: it is set from the speed measured in the cell itself just before,
 beside the same neighbour; what it came to is in the cell's ``update_minutes``. Minutes of pretraining are not in it.
 kraken's validations take longer, so that its last updates may run with the other CPU idle: it gains by that, we do not.
-With --systems kraken kraken8 scratch pretrained every cell has a neighbour; else the last may be alone (``beside``).
+A cell may be alone at the end, or throughout with one CPU (``beside``).
 """
 
 from __future__ import annotations
@@ -41,11 +42,15 @@ from htr_ssl.model_file import read_header
 
 SYSTEMS = {
     "kraken": "kraken, default model and optimiser, batch 1",
-    "scratch": "ours from scratch",
-    "pretrained": "ours from the pretrained encoder",
     "kraken8": "kraken, default model and optimiser, batch 8",
     "kraken_pretrained": "kraken, first ketos pretrain (rate 1e-4), batch 1",
+    "kraken_small": "kraken, small network of 40 px, batch 8",
+    "kraken_small_pretrained": "kraken, small network of 40 px, first ketos pretrain (rate 1e-4), batch 8",
+    "scratch": "ours from scratch",
+    "pretrained": "ours from the pretrained encoder",
 }
+SMALL = "[1,40,0,1 Cr3,3,16 Mp2,2 Cr3,3,32 Mp2,2 Cr3,3,64 Mp2,1 Cr3,3,128 Do0.1,2 S1(1x0)1,3 Lbx128 Do]"
+"""kraken's network for short budgets: height, widths and LSTM as in ours, in the words it has for them."""
 TOLERANCE = 0.1
 """Share of the minutes by which a cell may miss them before the table says so."""
 
@@ -66,8 +71,11 @@ class Bench:
         )
         self.samples: SplitSamples = read_samples(DataConfig(**self.config.data.model_dump()))
         self.rows = {split: rows_of(self.samples, split, labelled=True) for split in subsets.SPLITS}
-        if options.test_lines:
-            self.rows["test"] = self.rows["test"][: options.test_lines]
+        for split, count in (("validation", options.validation_lines), ("test", options.test_lines)):
+            rows = self.rows[split]  # an even choice, so that all pages are in it
+            self.rows[split] = (
+                [rows[i * len(rows) // count] for i in range(count)] if count < len(rows) and count else rows
+            )
         self.kraken = install("kraken", options.envs, options.python_kraken) if self._asks_kraken() else None
 
     def _asks_kraken(self) -> bool:
@@ -88,18 +96,25 @@ class Bench:
         return metrics.score(texts, reads, pages, "line", unit="page").to_dict()
 
 
-def kraken_encoder(bench: Bench, cpu: int) -> Path:
+def kraken_settings(system: str) -> dict[str, Any]:
+    """Batch size and network of one of the `SYSTEMS`."""
+    small = "small" in system
+    return {"batch_size": 8 if small or system == "kraken8" else 1, "spec": SMALL if small else None}
+
+
+def kraken_encoder(bench: Bench, system: str, cpu: int) -> Path:
     """kraken's model after pretraining on all train lines, for the minutes that our encoder took; made once."""
     assert bench.kraken is not None
     options = bench.options
-    path: Path = options.out.resolve() / f"kraken_{options.pretraining_minutes:g}min_seed{options.seed}.safetensors"
+    name = f"{system}_{options.pretraining_minutes:g}min_seed{options.seed}.safetensors"
+    path: Path = options.out.resolve() / name
     if not path.exists():
         part = path.with_name("part_" + path.name)
         job = {
             "mode": "pretrain",
             "lines": str(bench.folder("train")),
             "validation": str(bench.folder("validation")),
-            "batch_size": 1,
+            **kraken_settings(system),
             "precision": options.kraken_precision,
             "threads": 1,
             "workers": 0,
@@ -114,15 +129,16 @@ def kraken_encoder(bench: Bench, cpu: int) -> Path:
 
 
 def kraken_cell(
-    bench: Bench, fraction: float, folder: Path, cpu: int, batch_size: int, encoder: Path | None
+    bench: Bench, system: str, fraction: float, folder: Path, cpu: int, encoder: Path | None
 ) -> dict[str, Any]:
     """Trains kraken and reads the test split with its best checkpoint."""
     assert bench.kraken is not None
     options, pinned = bench.options, ["taskset", "-c", str(cpu)]
+    batch_size = kraken_settings(system)["batch_size"]
     job = {
         "lines": str(bench.folder("train", fraction)),
         "validation": str(bench.folder("validation")),
-        "batch_size": batch_size,
+        **kraken_settings(system),
         "precision": options.kraken_precision,
         "threads": 1,
         "workers": 0,
@@ -214,8 +230,8 @@ def cell(bench: Bench, system: str, fraction: float, cpu: int, beside: str | Non
     folder.mkdir(parents=True)
     loads = [os.getloadavg()]
     if system.startswith("kraken"):
-        encoder = kraken_encoder(bench, cpu) if system == "kraken_pretrained" else None
-        result = kraken_cell(bench, fraction, folder, cpu, 8 if system == "kraken8" else 1, encoder)
+        encoder = kraken_encoder(bench, system, cpu) if system.endswith("_pretrained") else None
+        result = kraken_cell(bench, system, fraction, folder, cpu, encoder)
     else:
         result = our_cell(bench, fraction, folder, cpu, options.encoder if system == "pretrained" else None)
     loads.append(os.getloadavg())
@@ -225,11 +241,13 @@ def cell(bench: Bench, system: str, fraction: float, cpu: int, beside: str | Non
     write_json(result_path, head | result | {"scores": bench.score(texts), "texts": texts})
 
 
-def pairs(options: argparse.Namespace) -> list[list[tuple[str, float]]]:
-    """Cells that are still to be run, two at a time, kraken beside ours while there is one of each."""
+def groups(options: argparse.Namespace) -> list[list[tuple[str, float]]]:
+    """Cells that are still to be run, as many at a time as CPUs, kraken beside ours while there is one of each."""
     cells = [(system, fraction) for system in options.systems for fraction in options.fractions]
     done = {(result["system"], result["fraction"]) for result in finished(options)}
     left = [pair for pair in cells if pair not in done]
+    if len(options.cpus) == 1:
+        return [[pair] for pair in sorted(left, key=lambda pair: pair[1])]
     theirs, ours = ([c for c in left if c[0].startswith("kraken") == kind] for kind in (True, False))
     mixed = [list(pair) for pair in zip(theirs, ours, strict=False)]
     rest = theirs[len(mixed) :] + ours[len(mixed) :]
@@ -247,8 +265,9 @@ def summarise(options: argparse.Namespace) -> str:
     results = {(r["system"], r["fraction"]): r for r in finished(options)}
     fractions = sorted({fraction for _, fraction in results})
     lines = [
-        f"Test CER / WAcc [%] after {options.minutes:g} minutes of updates on one thread, two cells at a "
-        "time; in brackets the lines seen, and the minutes where they differ by more than a tenth.",
+        f"Test CER / WAcc [%] after {options.minutes:g} minutes of updates on one thread, "
+        f"{len(options.cpus)} at a time; in brackets the lines seen, and the minutes where they differ by more than a "
+        "tenth.",
         "",
         "| | " + " | ".join(f"{100 * fraction:g} % of the labels" for fraction in fractions) + " |",
         "| --- " * (len(fractions) + 1) + "|",
@@ -290,14 +309,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--probe-steps", type=int, default=160, help="steps whose second half gives our speed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--test-lines", type=int, default=0, help="read only the first of the test split (0 = all)")
+    parser.add_argument("--validation-lines", type=int, default=0, help="of kraken, 0 = all")
     parser.add_argument("--kraken-precision", default="32-true", help="e.g. bf16-mixed")
     parser.add_argument("--envs", type=Path, default=ENVS)
     parser.add_argument("--python-kraken")
-    parser.add_argument("--cpus", type=int, nargs="+", default=[0, 1], help="two CPUs that cells are pinned to")
+    parser.add_argument(
+        "--cpus",
+        type=int,
+        nargs="+",
+        default=[0, 1],
+        choices=range(os.cpu_count() or 1),
+        help="one or two CPUs that cells are pinned to",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/equal_minutes"))
     options = parser.parse_args()
-    if "kraken_pretrained" in options.systems and not options.pretraining_minutes:
-        parser.error("kraken_pretrained needs --pretraining-minutes")
+    if any(name.endswith("_pretrained") for name in options.systems) and not options.pretraining_minutes:
+        parser.error("kraken's pretraining needs --pretraining-minutes")
     if not options.encoder:
         options.systems = [name for name in options.systems if name != "pretrained"]
     else:
@@ -315,8 +342,8 @@ def main() -> int:
             bench.folder("train", fraction)
     for split in ("validation", "test"):
         bench.folder(split)
-    for pair in pairs(options):
-        with ThreadPoolExecutor(2) as pool:
+    for pair in groups(options):
+        with ThreadPoolExecutor(len(pair)) as pool:
             names = [f"{system} {100 * fraction:g} %" for system, fraction in pair]
             print(" beside ".join(names), file=sys.stderr)
             futures = [

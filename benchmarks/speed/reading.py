@@ -23,7 +23,8 @@ import torch
 
 from htr_ssl import ctc, metrics
 from htr_ssl.config import DataConfig
-from htr_ssl.data.loading import collate, prepare, read_samples, rows_of, sorted_batches
+from htr_ssl.data.loading import collate, prepare, read_samples, rows_of
+from htr_ssl.data.order import sorted_batches
 from htr_ssl.environment import environment
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json

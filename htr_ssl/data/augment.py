@@ -1,8 +1,8 @@
 """Random changes of handwriting images, for a whole batch at once on the device that trains.
 
 No flips, the reading direction and the order of letters are kept. One resampling does slant, stretch, size, shift,
-rotation and smooth local distortion; stroke thickness, blur, fading and noise follow on the pixels. Done here and not
-image by image in the loader, so that no Python runs per image.
+crop, rotation, perspective and smooth local distortion; what changes the pixels in their place (`htr_ssl.data._ink`)
+follows. Done here and not image by image in the loader, so that no Python runs per image.
 
 Letters: N batch, C channels, H height, W width.
 """
@@ -10,15 +10,30 @@ Letters: N batch, C channels, H height, W width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
+from htr_ssl.data import _ink
+from htr_ssl.data._ink import signed
 from htr_ssl.data.batch import Images
 from htr_ssl.encoders._frames import valid
+
+VIEWS = AugmentConfig(
+    slant=0.35,
+    scale=0.15,
+    perspective=0.04,
+    crop=0.12,
+    contrast=0.5,
+    fading=0.5,
+    blur=0.6,
+    bleed=0.25,
+    texture=0.2,
+    noise=0.04,
+)
+"""Strengths for the two views of joint-embedding methods: the writing looks otherwise, its letters stay readable."""
 
 _WIDTH_STEP = 32  # padded widths are multiples of this, so that few different shapes occur
 
@@ -60,27 +75,22 @@ class TextAugment:
         ink = ink * valid(images.widths, ink.shape[3])[:, None, None, :]
         widths = (images.widths * stretch).round().long().clamp(min=8)
         ink = self._warp(ink, images.widths, widths, generator)
-        ink = self._strokes(ink, generator)
-        if c.contrast:
-            ink = ink * self._fading(ink, generator)
-        if c.noise:
-            level = c.noise * torch.rand(n, 1, 1, 1, generator=generator)
-            ink = ink + (level * torch.randn(ink.shape, generator=generator)).to(ink.device)
+        ink = self._changed(ink, widths, generator)
         keep = valid(widths, ink.shape[3])[:, None, None, :]
         if c.mask:
-            keep = keep & ~self._hidden(n, ink.shape[2], ink.shape[3], widths, generator)[:, None, None, :]
+            keep = keep & ~_ink.hidden(ink, c.mask, generator)[:, None, None, :]
         return Images(1 - (ink * keep).clamp_(0, 1), widths)
 
     def draw_stretch(self, n: int, generator: Generator) -> Tensor:
         """(N,) factors of the width."""
-        return 1 + self.config.stretch * _signed((n,), generator)
+        return 1 + self.config.stretch * signed((n,), generator)
 
     def _warp(self, ink: Tensor, old: Tensor, new: Tensor, generator: Generator) -> Tensor:
-        """Resamples (N, C, H, W) once: slant, stretch, size, shifts, rotation, smooth distortion."""
+        """Resamples (N, C, H, W) once: slant, stretch, size, crop, shifts, rotation, perspective, smooth distortion."""
         c = self.config
         n, _, height, width = ink.shape
         out_width = padded(int(new.max()))
-        draw = _signed((n, 5), generator).to(ink.device)
+        draw = signed((n, 5), generator).to(ink.device)
         y = torch.arange(height, device=ink.device, dtype=torch.float32)[None, :, None] - (height - 1) / 2
         x = torch.arange(out_width, device=ink.device, dtype=torch.float32)[None, None, :]
         # Long lines turn less: their ends may leave the image by an eighth of the height at most.
@@ -90,6 +100,12 @@ class TextAugment:
         source_x = source_x + (self.shift_x * height * draw[:, 4])[:, None, None]
         source_y = y / (1 + c.scale * draw[:, 1])[:, None, None] + (c.shift * height * draw[:, 2])[:, None, None]
         source_y = source_y + turn * (x - new[:, None, None] / 2)
+        if c.crop:
+            cut = (c.crop * torch.rand(n, 2, generator=generator)).to(ink.device)[:, :, None, None]  # top, bottom
+            source_y = source_y * (1 - cut[:, 0] - cut[:, 1]) + (cut[:, 0] - cut[:, 1]) * (height / 2)
+        if c.perspective:
+            field = self._corners(y / (height - 1) + 0.5, x / new[:, None, None], generator)
+            source_x, source_y = source_x + field[:, 0], source_y + field[:, 1]
         if c.elastic:
             cells = (max(2, 4), max(2, round(4 * out_width / height)))
             field = torch.randn(n, 2, *cells, generator=generator).to(ink.device)
@@ -102,50 +118,36 @@ class TextAugment:
         )
         return F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
-    def _strokes(self, ink: Tensor, generator: Generator) -> Tensor:
-        """Blends in a thicker or thinner copy, then a blurred or sharpened one."""
+    def _corners(self, down: Tensor, along: Tensor, generator: Generator) -> Tensor:
+        """Shifts of all pixels [px], (N, 2, H, W) for x and y: those of the four corners, in proportion between them.
+
+        A true projection would also crowd one end of the line: frames of two views would part.
+
+        Args:
+            down: (1, H, 1), 0 in the top row, 1 in the bottom row.
+            along: (N, 1, W), 0 at the left end of the image, 1 at its right end.
+            generator: the only source of randomness.
+        """
+        largest = self.config.perspective * down.shape[1]
+        corners = (largest * signed((len(along), 2, 2, 2), generator)).to(down.device)  # x and y, top and bottom, ends
+        ends = corners[:, :, :1] * (1 - down[:, None]) + corners[:, :, 1:] * down[:, None]  # (N, 2, H, 2)
+        return ends[..., :1] * (1 - along[:, None]) + ends[..., 1:] * along[:, None]
+
+    def _changed(self, ink: Tensor, widths: Tensor, generator: Generator) -> Tensor:
+        """Changes the pixels in their place; what has no strength draws nothing."""
         c = self.config
-        n = ink.shape[0]
         if c.stroke:
-            amount = (c.stroke * _signed((n, 1, 1, 1), generator)).to(ink.device)
-            thick, thin = _neighbours(ink, torch.maximum), _neighbours(ink, torch.minimum)
-            ink = ink + amount.clamp(min=0) * (thick - ink) + (-amount).clamp(min=0) * (thin - ink)
+            ink = _ink.strokes(ink, c.stroke, generator)
         if c.blur:
-            amount = (c.blur * _signed((n, 1, 1, 1), generator)).to(ink.device)
-            ink = ink + amount * (F.avg_pool2d(ink, 3, 1, 1) - ink)
+            ink = _ink.blurred(ink, c.blur, generator)
+        if c.contrast:
+            ink = _ink.contrasted(ink, c.contrast, generator)
+        if c.fading:
+            ink = _ink.faded(ink, c.fading, generator)
+        if c.bleed:
+            ink = _ink.bled(ink, widths, c.bleed, generator)
+        if c.texture:
+            ink = _ink.papered(ink, c.texture, generator)
+        if c.noise:
+            ink = _ink.noisy(ink, c.noise, generator)
         return ink
-
-    def _fading(self, ink: Tensor, generator: Generator) -> Tensor:
-        """(N, 1, H, W) factors of the ink: one contrast for each image and a slow change along it."""
-        c = self.config
-        n, _, height, width = ink.shape
-        coarse = 1 - c.contrast * torch.rand(n, 1, 2, max(2, width // height), generator=generator)
-        coarse = coarse * (1 + c.contrast * _signed((n, 1, 1, 1), generator))
-        return F.interpolate(coarse.to(ink.device), (height, width), mode="bilinear", align_corners=True)
-
-    def _hidden(self, n: int, height: int, width: int, widths: Tensor, generator: Generator) -> Tensor:
-        """(N, W) bool, True = painted over with paper: spans of up to half the height."""
-        share = self.config.mask * torch.rand(n, 1, generator=generator)
-        span = max(2, height // 4)
-        # A column starts a span with the probability that covers `share` of the columns on average.
-        starts = torch.rand(n, width, generator=generator) < share / span
-        hidden = F.max_pool1d(F.pad(starts[:, None].float(), (span - 1, 0)), span, 1)[:, 0] > 0
-        return hidden.to(widths.device)
-
-
-def _neighbours(ink: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Largest or smallest value in each 3x3 neighbourhood; a pooling takes eight times as long on a CPU."""
-    for axis in (2, 3):
-        size = ink.shape[axis]
-        first, last = ink.narrow(axis, 0, 1), ink.narrow(axis, size - 1, 1)
-        before, after = (
-            torch.cat((first, ink.narrow(axis, 0, size - 1)), axis),
-            torch.cat((ink.narrow(axis, 1, size - 1), last), axis),
-        )
-        ink = pick(pick(ink, before), after)
-    return ink
-
-
-def _signed(shape: tuple[int, ...], generator: Generator) -> Tensor:
-    """Uniform numbers in [-1, 1]."""
-    return torch.rand(shape, generator=generator) * 2 - 1

@@ -1,138 +1,150 @@
-"""What a source holds and what is wrong with it, found by reading everything once."""
+"""The doctor: reads a source once, asks every check of `htr_ssl.data.checks`, and says whether training would be sound.
+
+A check is a file of that folder with `find(survey)`, which yields findings, and, if it looks at images,
+`measure(picture)`, whose results `find` gets in `survey.measured` under the file's name.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import unicodedata
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from htr_ssl.charset import Charset, listing, normalise
-from htr_ssl.data.sample import Sample
-from htr_ssl.errors import UserError
+from htr_ssl import plugins
+from htr_ssl.charset import NORMALISATION
+from htr_ssl.data.checks._finding import SEVERITIES, Example, Finding
+from htr_ssl.data.checks._survey import HEIGHT, Progress, Survey, survey
+from htr_ssl.data.readers._common import Samples
+from htr_ssl.data.subsets import SPLITS
 
-HEIGHT = 48
-"""Height [px] at which the room for a text is judged: the default of `data.height`."""
-STRIDE = 4
-"""Pixels of width per frame of the encoders."""
-RARE = 5
-"""Characters seen fewer times than this are listed."""
-SHOWN = 5
-"""Examples named for each kind of fault."""
-_NONE = "no split"
+CHECKS = "htr_ssl.data.checks"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Report:
-    """Findings of `check`; ids name samples.
+    """What was found, the gravest first.
 
     Attributes:
-        images: split -> number of images.
-        labelled: split -> number of images with text.
-        characters: how often each character comes.
-        widths: of the readable images at `HEIGHT` [px].
-        unreadable: id and message.
-        blank: images of one single tone.
-        too_long: images too narrow for CTC to write their text.
-        duplicates: groups of images with the same pixels.
-        shared: duplicates, pages and writers that are in more than one split; kind -> names.
+        survey: what was read.
+        findings: of all checks.
     """
 
-    images: Counter[str] = field(default_factory=Counter)
-    labelled: Counter[str] = field(default_factory=Counter)
-    characters: Counter[str] = field(default_factory=Counter)
-    widths: list[int] = field(default_factory=list)
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-    blank: list[str] = field(default_factory=list)
-    too_long: list[str] = field(default_factory=list)
-    duplicates: list[list[str]] = field(default_factory=list)
-    shared: dict[str, list[str]] = field(default_factory=dict)
+    survey: Survey
+    findings: list[Finding]
 
-    def rows(self) -> list[tuple[str, str]]:
-        """Label and finding, for a table; faults that were not found are left out."""
-        rows = [(split, f"{count} images, {self.labelled[split]} with text") for split, count in self.images.items()]
-        if self.widths:
-            low, middle, high = np.percentile(self.widths, (5, 50, 95)).astype(int)
-            rows.append((f"widths at {HEIGHT} px", f"{middle} px (5 % below {low}, 5 % above {high})"))
-        if self.characters:
-            rare = Counter({name: count for name, count in self.characters.items() if count < RARE})
-            rows.append(("characters", f"{len(self.characters)}: {''.join(sorted(self.characters))}"))
-            rows.append((f"fewer than {RARE} times", listing(rare)))
-        rows += [("unreadable", f"{len(self.unreadable)} images")] if self.unreadable else []
-        rows += [("", message) for _, message in self.unreadable[:SHOWN]]
-        groups = [" = ".join(group[:SHOWN]) for group in self.duplicates]
-        faults = {
-            "blank": self.blank,
-            "text too long for its image": self.too_long,
-            "duplicates": groups,
-            **self.shared,
-        }
-        return rows + [
-            (label, f"{len(names)}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}")
-            for label, names in (faults | self.shared).items()
-            if names
+    @property
+    def reasons(self) -> list[str]:
+        """Why training would not be sound: the errors; empty if it would be."""
+        return [titled(finding) for finding in self.findings if finding.severity == "error"]
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is no error."""
+        return not self.reasons
+
+    def names(self, example: Example) -> str:
+        """The ids of an example and what is said of it; splits are named where they differ."""
+        splits = [self.survey.splits[row] for row in example.rows]
+        differ = len(set(splits)) > 1
+        ids = [
+            f"{self.survey.ids[row]} ({split or 'no split'})" if differ else self.survey.ids[row]
+            for row, split in zip(example.rows, splits, strict=True)
         ]
+        named = (" = " if example.same else ", ").join(ids)
+        first, second = (example.remark, named) if len(ids) > 1 and not example.same else (named, example.remark)
+        return f"{first}: {second}" if first and second else first or second
+
+    def splits(self) -> dict[str, dict[str, int]]:
+        """Counts of every split."""
+        survey = self.survey
+        found: dict[str, dict[str, int]] = {}
+        for split in sorted({name or "" for name in survey.splits}, key=lambda name: (*SPLITS, name).index(name)):
+            rows = [row for row, name in enumerate(survey.splits) if (name or "") == split]
+            texts = [text for row in rows if (text := survey.texts[row])]
+            found[split or "no split"] = {
+                "images": len(rows),
+                "labelled": len(texts),
+                "characters": sum(map(len, texts)),
+                "alphabet": len(set("".join(texts))),
+                "writers": len({survey.writers[row] for row in rows} - {None}),
+                "pages": len({survey.pages[row] for row in rows} - {None}),
+            }
+        return found
+
+    def characters(self) -> dict[str, dict[str, int]]:
+        """Character -> split -> how often, the most frequent first."""
+        counts = {split or "no split": counter for split, counter in self.survey.characters.items()}
+        total = self.survey.alphabet
+        ranked = sorted(total, key=lambda name: (-total[name], name))
+        return {name: {split: counter[name] for split, counter in counts.items() if counter[name]} for name in ranked}
+
+    def percentiles(self) -> list[int]:
+        """Percentiles 5, 50 and 95 of the width at the default height [px]; empty if no image is readable."""
+        widths = self.survey.widths
+        return np.percentile(widths, (5, 50, 95)).astype(int).tolist() if len(widths) else []
+
+    def widths(self) -> str:
+        """The percentiles in words, empty if there are none."""
+        found = self.percentiles()
+        return f"{found[1]} px at {HEIGHT} px of height (5 % below {found[0]}, 5 % above {found[2]})" if found else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for programs: the same source gives the same, with every example."""
+        return {
+            "sound": self.sound,
+            "reasons": self.reasons,
+            "level": self.survey.samples.level,
+            "normalisation": NORMALISATION,
+            "facts": dict(sorted(self.survey.samples.facts.items())),
+            "splits": self.splits(),
+            f"widths_at_{HEIGHT}": self.percentiles(),
+            "characters": self.characters(),
+            "findings": [
+                {
+                    "kind": finding.kind,
+                    "severity": finding.severity,
+                    "title": finding.title,
+                    "advice": finding.advice,
+                    "count": len(finding.examples),
+                    "examples": [
+                        {"ids": [self.survey.ids[row] for row in example.rows], "remark": example.remark}
+                        for example in finding.examples
+                    ],
+                }
+                for finding in self.findings
+            ],
+        }
 
 
-def check(samples: Sequence[Sample], progress: bool = False) -> Report:
-    """Reads every image and text.
+def check(samples: Samples, threads: int = 0, progress: Progress | None = None, unlabelled: bool = False) -> Report:
+    """Reads every image and text and asks every check.
 
     Args:
         samples: what a reader returns.
-        progress: whether to show a bar on standard error.
+        threads: at work; 0 = one per CPU.
+        progress: called with the rows done and of all.
+        unlabelled: whether the data is meant for pretraining only, so that no text is missed.
     """
-    report = Report()
-    columns: Any = samples
-    texts = [text for text in columns.column("text") if text]
-    report.characters = Counter(character for text in texts for character in normalise(text))
-    charset = Charset.build(texts)
-    seen: defaultdict[bytes, list[tuple[str, str]]] = defaultdict(list)  # pixels -> id and split
-    for sample in _track(samples) if progress else samples:
-        split = sample.split or _NONE
-        report.images[split] += 1
-        report.labelled[split] += bool(sample.text)
-        try:
-            image = sample.load()
-        except UserError as error:
-            report.unreadable.append((sample.id, str(error)))
-            continue
-        seen[hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()].append((sample.id, split))
-        if int(image.max()) == int(image.min()):
-            report.blank.append(sample.id)
-        width = round(image.shape[1] * HEIGHT / image.shape[0])
-        report.widths.append(width)
-        if sample.text and _frames_needed(charset.encode(sample.text)) > -(-width // STRIDE):
-            report.too_long.append(sample.id)
-    groups = [group for group in seen.values() if len(group) > 1]
-    report.duplicates = [[name for name, _ in group] for group in groups]
-    report.shared["same image in two splits"] = [
-        " = ".join(f"{name} ({split})" for name, split in group) for group in groups if len({*dict(group).values()}) > 1
-    ]
-    for kind in ("page", "writer"):
-        report.shared[f"{kind} in two splits"] = _shared(columns.column(kind), columns.column("split"))
-    return report
+    modules = {name: plugins.load(CHECKS, name) for name in plugins.names(CHECKS)}
+    measures = {name: module.measure for name, module in modules.items() if hasattr(module, "measure")}
+    read = survey(samples, measures, threads, progress, unlabelled)
+    findings = [finding for module in modules.values() for finding in module.find(read)]
+    return Report(read, sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
-def _shared(names: Iterable[str | None], splits: Iterable[str | None]) -> list[str]:
-    """Names that are in more than one split."""
-    where: defaultdict[str, set[str]] = defaultdict(set)
-    for name, split in zip(names, splits, strict=True):
-        if name and split:
-            where[name].add(split)
-    return [name for name, found in where.items() if len(found) > 1]
+def titled(finding: Finding) -> str:
+    """The finding's title with the number of its examples, if it has any."""
+    return f"{finding.title}: {len(finding.examples):,}" if finding.examples else finding.title
 
 
-def _frames_needed(label: Sequence[int]) -> int:
-    from htr_ssl.ctc import frames_needed
-
-    return frames_needed(label)
-
-
-def _track(samples: Sequence[Sample]) -> Iterable[Sample]:
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(samples, "reading", console=Console(stderr=True), transient=True)
+def visible(text: str) -> str:
+    """Text whose combining marks stand on a dotted circle and whose unprintable characters are shown by number."""
+    shown = []
+    for place, sign in enumerate(text):
+        if unicodedata.combining(sign) and not place:
+            shown.append(f"\u25cc{sign}")
+        else:
+            shown.append(sign if sign.isprintable() else f"<U+{ord(sign):04X}>")
+    return "".join(shown)

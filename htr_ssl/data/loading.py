@@ -1,20 +1,22 @@
-"""Samples to batches: one height, sorted into batches of like width, in an order that depends on seed and step only.
+"""Samples to batches of strips: images of one height, side by side.
 
-Images are decoded once and kept as bytes when they fit into memory (then no loader process is needed); otherwise they
-are decoded when their batch comes, in seeded worker processes. Random changes of the images are not made here but for
-whole batches on the device that trains (`htr_ssl.data.augment`, the methods' `views`).
+Images are decoded once and kept as bytes when they fit into memory, or lie decoded on the disk (`data.cache`): then no
+loader process is needed. Otherwise they are decoded when their batch comes, in seeded worker processes. Random changes
+of the images are not made here but for whole batches on the device that trains (`htr_ssl.data.augment`, the methods'
+`views`).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from htr_ssl.config import DataConfig
 from htr_ssl.data.augment import padded
@@ -22,30 +24,65 @@ from htr_ssl.data.batch import Batch
 from htr_ssl.data.images import normalise_levels, to_height
 from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.reading import read
-from htr_ssl.data.sample import Sample
+from htr_ssl.data.sample import Level, Sample
 from htr_ssl.data.splitting import divide
+from htr_ssl.data.strip_cache import StripCache
 from htr_ssl.data.subsets import assign_splits
 from htr_ssl.errors import UserError
-from htr_ssl.seeds import rng
 
 MEMORY = 2 << 30
 """Decoded images kept in memory [bytes]."""
+Place = Literal["memory", "cache", "source"]
 _PROBE = 64  # images decoded to guess the size of all
-_POOL = 40  # batches whose images are sorted by width together
 
 
 class SplitSamples(Samples):
-    """Samples of a source with a split for every one of them."""
+    """Samples of a source with a split for every one of them, and other texts for some; all else is the source's."""
 
-    def __init__(self, source: Sequence[Sample], columns: dict[str, list[str | None]], config: DataConfig) -> None:
-        super().__init__(columns, config.level)
-        self._source = source
-        self.problems = list(getattr(source, "problems", ()))
-        self.facts = dict(getattr(source, "facts", {}))
+    def __init__(
+        self, source: Samples, splits: list[str], level: Level, texts: Mapping[int, str] | None = None
+    ) -> None:
+        super().__init__({"id": []}, level)
+        self._source, self._splits, self._texts = source, splits, dict(texts or {})
+        self.problems, self.facts, self.root = list(source.problems), dict(source.facts), source.root
+        self.doubtful = source.doubtful
 
-    def image(self, index: int) -> Any:
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def column(self, name: str) -> list[str | None]:
+        """One column as a list."""
+        values: list[str | None] = [*self._splits] if name == "split" else self._source.column(name)
+        if name == "text":
+            for row, text in self._texts.items():
+                values[row] = text
+        return values
+
+    def cell(self, name: str, index: int) -> str | None:
+        """One value of a column."""
+        if name == "split":
+            return self._splits[index]
+        return self._texts[index] if name == "text" and index in self._texts else self._source.cell(name, index)
+
+    def with_texts(self, texts: Mapping[int, str]) -> SplitSamples:
+        """The same samples, but rows have these texts."""
+        return SplitSamples(self._source, self._splits, self.level, {**self._texts, **texts})
+
+    def as_written(self) -> dict[int, str]:
+        """Those of the source."""
+        return self._source.as_written()
+
+    def image(self, index: int) -> bytes | Path | np.ndarray:
         """Image of the source."""
-        return self._source[index].image
+        return self._source.image(index)
+
+    def paths(self) -> list[Path]:
+        """Those of the source."""
+        return self._source.paths()
+
+    def pieces(self) -> np.ndarray | None:
+        """Those of the source."""
+        return self._source.pieces()
 
 
 def read_samples(config: DataConfig) -> SplitSamples:
@@ -57,7 +94,7 @@ def read_samples(config: DataConfig) -> SplitSamples:
     if config.source == "synthetic":
         from htr_ssl.data import synthetic
 
-        source: Any = synthetic.samples(synthetic.Config(**config.synthetic), config.level, config.seed)
+        source: Samples = synthetic.samples(synthetic.Config(**config.synthetic), config.level, config.seed)
     else:
         source = read(config.source, config.format, config.level)
         if source.problems:
@@ -65,17 +102,16 @@ def read_samples(config: DataConfig) -> SplitSamples:
             warnings.warn(f"{source.problems[0]}{more}", stacklevel=2)
     if config.splits:
         source = divide(source, config.splits)
-    columns = {name: source.column(name) for name in ("id", "text", "writer", "page", "split")}
-    columns["split"] = assign_splits(
-        columns["id"],
-        columns["text"],
-        [page or writer for page, writer in zip(columns["page"], columns["writer"], strict=True)],
-        columns["split"],
+    splits = assign_splits(
+        [str(name) for name in source.column("id")],
+        source.column("text"),
+        [page or writer for page, writer in zip(source.column("page"), source.column("writer"), strict=True)],
+        source.column("split"),
         config.validation,
         config.test,
         config.seed,
     )
-    return SplitSamples(source, columns, config)
+    return SplitSamples(source, splits, config.level)
 
 
 def rows_of(samples: SplitSamples, split: str, labelled: bool) -> list[int]:
@@ -115,40 +151,56 @@ class Strips(Dataset[Batch]):
         rows: rows of the samples that are left, in order.
         widths: width of each [px].
         unreadable: a message for each image that was left out.
-        in_memory: whether all strips are decoded already.
+        place: where the strips come from: memory, the cache on disk, or the source, decoded when they are asked for.
         labels: label of each, empty for unlabelled data; set by whoever knows the charset.
     """
 
     def __init__(self, samples: SplitSamples, rows: Sequence[int], config: DataConfig, memory: int = MEMORY) -> None:
-        """Decodes everything that fits into `memory` [bytes].
+        """Decodes everything, unless `config.cache` has it; keeps what fits into `memory` [bytes].
 
         Raises:
             UserError: there is no readable image among the rows.
         """
-        self.samples, self.config = samples, config
+        self.samples, self.config, self._memory = samples, config, memory
+        self.place: Place
         self.unreadable: list[str] = []
         self.labels: list[list[int]] = []
-        probe = self._decode(rows[:: max(1, len(rows) // _PROBE)])
-        mean = sum(strip.nbytes for strip in probe if strip is not None) / max(len(probe), 1)
-        self.in_memory = mean * len(rows) <= memory
-        self.unreadable.clear()
         self._strips: list[np.ndarray] = []
+        self._cache: StripCache | None = None
         self.rows: list[int] = []
         self.widths: list[int] = []
-        for start in range(0, len(rows), 1024):
-            part = rows[start : start + 1024]
-            for row, strip in zip(part, self._decode(part), strict=True):
-                if strip is not None:
-                    self.rows.append(row)
-                    self.widths.append(strip.shape[1])
-                    if self.in_memory:
-                        self._strips.append(strip)
+        if config.cache:
+            self._from_cache(rows)
+        else:
+            self._from_source(rows)
         if self.unreadable:
             more = f" (and {len(self.unreadable) - 1} more)" if len(self.unreadable) > 1 else ""
             warnings.warn(f"left out: {self.unreadable[0]}{more}", stacklevel=2)
         if not self.rows:
             reason = f" ({self.unreadable[0]})" if self.unreadable else ""
             raise UserError(f"{config.source}: no readable image among the {len(rows)} asked for{reason}")
+
+    def _from_cache(self, rows: Sequence[int]) -> None:
+        self.place = "cache"
+        self._cache = StripCache(self.samples, self.config, self._decode)
+        widths = self._cache.widths[rows]
+        self.rows, self.widths = np.asarray(rows)[widths > 0].tolist(), widths[widths > 0].tolist()
+        self.unreadable.clear()
+        self._decode(np.asarray(rows)[widths == 0].tolist())  # once more, for the reason
+
+    def _from_source(self, rows: Sequence[int]) -> None:
+        probe = self._decode(rows[:: max(1, len(rows) // _PROBE)])
+        mean = sum(strip.nbytes for strip in probe if strip is not None) / max(len(probe), 1)
+        self.place = "memory" if mean * len(rows) <= self._memory else "source"
+        self.unreadable.clear()
+        for start in range(0, len(rows), 1024):
+            part = rows[start : start + 1024]
+            for row, strip in zip(part, self._decode(part), strict=True):
+                if strip is not None:
+                    self.rows.append(row)
+                    self.widths.append(strip.shape[1])
+                    if self.place == "memory":
+                        self._strips.append(strip)
 
     def _decode(self, rows: Sequence[int]) -> list[np.ndarray | None]:
         samples = [self.samples[row] for row in rows]
@@ -168,9 +220,20 @@ class Strips(Dataset[Batch]):
 
     def strip(self, position: int) -> np.ndarray:
         """One strip, (height, W, channels)."""
-        return (
-            self._strips[position] if self.in_memory else prepare(self.samples[self.rows[position]].load(), self.config)
-        )
+        if self.place == "memory":
+            return self._strips[position]
+        row = self.rows[position]
+        cached = None if self._cache is None else self._cache.strip(row)
+        return prepare(self.samples[row].load(), self.config) if cached is None else cached
+
+    def pieces(self) -> np.ndarray | None:
+        """Piece of the source that each strip is read with; None if all strips together are less than `memory`.
+
+        It decides about the order of a training, which therefore is the same with a cache and without.
+        """
+        size = sum(self.widths) * self.config.height * self.config.channels
+        pieces = self.samples.pieces() if size > self._memory else None
+        return None if pieces is None else pieces[self.rows]
 
     def keep(self, positions: Sequence[int]) -> None:
         """Drops all but the given positions."""
@@ -192,68 +255,3 @@ class Strips(Dataset[Batch]):
     def __getitem__(self, positions: Sequence[int]) -> Batch:
         labels = [self.labels[i] for i in positions] if self.labels else ()
         return collate([self.strip(i) for i in positions], positions, labels)
-
-
-class StepSampler(Sampler[list[int]]):
-    """Batches of one round of steps; the batch of a step depends on the seed and the step only.
-
-    In every pass over the data the images are shuffled, sorted by width within pools of 40 batches, cut into batches,
-    and the batches shuffled. The last batch of a pass is filled with its first images.
-
-    Of several processes each iterates over its share of the same batches: every `world`-th image from the `rank`-th on.
-    """
-
-    def __init__(
-        self,
-        widths: Sequence[int],
-        batch_size: int,
-        seed: int,
-        steps: int,
-        round_steps: int,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.widths, self.rank, self.world = np.asarray(widths), rank, world
-        self.batch_size, self.seed, self.steps, self.round_steps = batch_size, seed, steps, round_steps
-        self.round = 0
-        self._pass: tuple[int, list[list[int]]] = (-1, [])
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the round; the engine calls it before each."""
-        self.round = epoch
-
-    def __len__(self) -> int:
-        return max(0, min(self.round_steps, self.steps - self.round * self.round_steps))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        first = self.round * self.round_steps
-        for step in range(first, first + len(self)):
-            yield self.batch(step)[self.rank :: self.world]
-
-    def batch(self, step: int) -> list[int]:
-        """Positions of one step's images, of all processes."""
-        per_pass = -(-len(self.widths) // self.batch_size)
-        number, place = divmod(step, per_pass)
-        if self._pass[0] != number:
-            self._pass = (number, self._shuffle(number))
-        return self._pass[1][place]
-
-    def _shuffle(self, number: int) -> list[list[int]]:
-        random = rng(self.seed, "order", number)
-        order = random.permutation(len(self.widths))
-        order = np.resize(order, -(-len(order) // self.batch_size) * self.batch_size)
-        batches: list[list[int]] = []
-        for pool in np.split(order, range(_POOL * self.batch_size, len(order), _POOL * self.batch_size)):
-            pool = pool[np.argsort(self.widths[pool], kind="stable")]
-            batches += pool.reshape(-1, self.batch_size).tolist()
-        return [batches[i] for i in random.permutation(len(batches))]
-
-
-def sorted_batches(widths: Sequence[int], batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
-    """All positions once, in batches of like width, for validation; of several processes each gets some, at least one.
-
-    With fewer batches than processes some batches are handed out twice.
-    """
-    order = sorted(range(len(widths)), key=lambda i: widths[i])
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return batches[rank % len(batches) :: world] if world > 1 else batches

@@ -31,7 +31,8 @@ def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sam
         raise UserError(_missing(root))
     reader = reader or _detect(root)
     samples: Samples = reader.read(root, level)
-    samples.facts = {**catalogue(root), "format": reader.__name__.rpartition(".")[2], **samples.facts}
+    known = {**catalogue(root), "format": reader.__name__.rpartition(".")[2]}
+    samples.facts, samples.root = {**known, **samples.facts}, root
     return samples
 
 

@@ -57,14 +57,18 @@ def _draw(picture: Image.Image, sample: Sample, corner: tuple[int, int], width: 
         picture.paste(Image.fromarray(np.ascontiguousarray(strip)), corner)
     except UserError as error:
         text, colour = str(error), "red"
-    font = _font()
-    while text and font.getlength(text) > width:
+    ImageDraw.Draw(picture).text((x, y + HEIGHT), fitted(text, width), colour, font())
+
+
+def fitted(text: str, width: int) -> str:
+    """The text, cut to a width [px] of `font`; dots stand for the rest."""
+    while text and font().getlength(text) > width:
         text = text[: -max(2, len(text) // 20)].rstrip("…") + "…" if len(text) > 2 else ""
-    ImageDraw.Draw(picture).text((x, y + HEIGHT), text, colour, font)
+    return text
 
 
 @cache
-def _font() -> ImageFont.FreeTypeFont:
+def font() -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which matplotlib brings: it has Latin, Greek, Cyrillic, Hebrew and Arabic letters."""
     import matplotlib
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from htr_ssl.data.named_splits import NamedSplit, checksum, load
 from htr_ssl.data.readers._common import COLUMNS, Samples, is_image
 from htr_ssl.errors import UserError
@@ -33,13 +35,26 @@ class DividedSamples(Samples):
         super().__init__({name: [values[row] for row in rows] for name, values in columns.items()}, source.level)
         self._columns["split"] = splits
         self._source, self._rows = source, rows
-        self.problems = list(source.problems)
-        self.doubtful = source.doubtful
+        self.problems, self.root, self.doubtful = list(source.problems), source.root, source.doubtful
         self.facts = {key: value for key, value in source.facts.items() if key != "rows"}
 
     def image(self, index: int) -> Any:
         """Image of the source."""
         return self._source.image(self._rows[index])
+
+    def as_written(self) -> dict[int, str]:
+        """Those of the source that are left."""
+        written = self._source.as_written()
+        return {place: written[row] for place, row in enumerate(self._rows) if row in written}
+
+    def paths(self) -> list[Path]:
+        """Those of the source."""
+        return self._source.paths()
+
+    def pieces(self) -> np.ndarray | None:
+        """Those of the source's samples that are left."""
+        pieces = self._source.pieces()
+        return None if pieces is None else pieces[self._rows]
 
 
 def divide(samples: Samples, name: str, partial: bool = False) -> Samples:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from htr_ssl import plugins
+from htr_ssl.config import Probe, Stage, TableConfig, TrainConfig
 from htr_ssl.data.splitting import MARK, NAME
 from htr_ssl.experiments import plan
 from htr_ssl.experiments.statistics import SIGNIFICANT, Table
 
+PARTS: dict[Probe, str] = {
+    "none": "Full fine-tuning",
+    "linear": "Frozen encoder, linear probe",
+    "bilstm": "Frozen encoder, BiLSTM probe",
+}
+"""Headings of a table with probes."""
 _WACC = {
     "word": "WAcc is the share of word images read exactly",
     "line": "WAcc is the share of reference words that a minimal word alignment pairs with an equal word",
@@ -36,10 +44,10 @@ def caption(table: Table) -> str:
         f"n = {_range(result['n'] for result in results)}",
         f"Train labels and seeds per fraction: {counts}; smaller subsets lie inside larger ones of the same seed"
         f"{_lists(results)}",
-        f"Encoder of every row: {_options(config.encoder.model_dump(mode='json'))}; all rows have the same fine-tuning "
-        f"(augmentation, at most {config.train.steps} steps, {_patience(config.train.patience)}) and the test split is "
-        "read once per cell, after training",
-        *_stages(table),
+        f"Encoder of every row: {_options(config.encoder.model_dump(mode='json'))}; the test split is read once per "
+        "cell, after training",
+        *_final(config),
+        *_stages(config),
         f"Text normalisation: {_join({result['normalisation'] for result in results}) or 'none yet'}",
         f"{_WACC[config.data.level]}; CER and WER are edits divided by reference length over the whole split",
         "Values are means over seeds in %; ± is the standard deviation over seeds (n − 1), [ ] the 95 % bootstrap "
@@ -63,26 +71,66 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:g} %"
 
 
-def _stages(table: Table) -> list[str]:
-    """Sentences on what the rows do before fine-tuning, and what of it is shared."""
-    config = table.config
-    rows = []
-    for row, stages in config.rows.items():
-        steps = [
-            f"{stage.method.name if stage.method else 'CTC on synthetic handwriting'} ({stage.train.steps} steps)"
-            for stage in stages
-        ]
-        rows.append(f"{row}: {' then '.join(steps) or 'none'}")
-    parts = [f"Stages before fine-tuning: {'; '.join(rows)}"]
+def row_title(config: TableConfig, row: str, probe: Probe) -> str:
+    """A row's name; under a probe it says which encoder was never trained."""
+    untrained = probe != "none" and all(stage.pseudo is not None for stage in config.rows[row])
+    return f"{row} (random frozen encoder)" if untrained else row
+
+
+def _final(config: TableConfig) -> list[str]:
+    """Sentences on the last training of every cell."""
+    parts = []
+    if "none" in config.probes:
+        parts.append(f"All rows have the same fine-tuning (augmentation, at most {_schedule(config.train, True)})")
+    probes = [probe for probe in config.probes if probe != "none"]
+    if probes:
+        train = plan.final_train(config, probes[0])
+        parts.append(
+            "Under a probe the encoder is frozen (no gradient, evaluation mode) and only what stands on it is trained, "
+            f"in all rows alike (augmentation, at most {_schedule(train, True)}); a row without stages has an encoder "
+            "with random weights then, and the others are compared with that"
+        )
+        alone = [row for row, stages in config.rows.items() if _backbone_alone(stages)]
+        parts += [f"Of {_join(alone)} the backbone's frames are probed, for nothing else is handed on"] if alone else []
+    return parts
+
+
+def _backbone_alone(stages: Sequence[Stage]) -> bool:
+    """Whether a row's last weights are those of a backbone without context model."""
+    last = next((stage for stage in reversed(stages) if stage.pseudo is None), None)
+    return last is not None and last.method is not None and last.scope == "backbone"
+
+
+def _stages(config: TableConfig) -> list[str]:
+    """Sentences on what the rows do before the last training, with which hyper-parameters, and what of it is shared."""
+    rows = [f"{row}: {' then '.join(map(_stage, stages)) or 'none'}" for row, stages in config.rows.items()]
+    parts = [f"Stages before the last training: {'; '.join(rows)}; what is not named here has its default"]
+    every = [stage for stages in config.rows.values() for stage in stages]
+    budgets = {
+        row: sum(stage.train.steps * stage.train.batch_size for stage in stages if stage.method)
+        for row, stages in config.rows.items()
+        if any(stage.method for stage in stages)
+    }
+    if len(set(budgets.values())) == 1 < len(budgets):
+        images = next(iter(budgets.values()))
+        parts.append(f"Self-supervision sees {images} images (steps × batch size) in every row that has some")
+    elif len(budgets) > 1:
+        found = _join(f"{row} {images}" for row, images in budgets.items())
+        parts.append(f"Self-supervision does not see equally many images (steps × batch size): {found}")
     if any(plan.shared(stages[:1]) for stages in config.rows.values()):
         parts.append(
             "Self-supervised pretraining sees the train images without text; it is run once per row (rows that begin "
             f"alike share it), with seed {plan.all_seeds(config)[0]}, and shared by all fractions and seeds, so that ± "
             "does not cover its variation"
         )
-    if any(stage.synthetic is not None for stages in config.rows.values() for stage in stages):
+    if any(stage.synthetic is not None for stage in every):
         parts.append(
-            "Synthetic texts are drawn from the labelled subset of each cell alone, so this stage is run per cell"
+            "Synthetic texts are drawn from the labelled subset of each cell alone, so this stage is run per subset"
+        )
+    if any(stage.pseudo for stage in every):
+        parts.append(
+            "Pseudo-labels: the row so far, fine-tuned on the labelled subset, reads the other train images, and its "
+            "most confident readings are labels too in the last training, which starts where this one did"
         )
     return parts
 
@@ -97,6 +145,38 @@ def _lists(results: list[dict[str, Any]]) -> str:
     """Committed lists that the subsets are from, if all are."""
     lists = {result.get("subset_list") for result in results}
     return f", as listed in {_join(sorted(filter(None, lists)))}" if lists and None not in lists else ""
+
+
+def _stage(stage: Stage) -> str:
+    """What a stage is, with its schedule and the options that are not the defaults."""
+    if stage.method is not None:
+        name, options = stage.method.name, stage.method.options()
+        known = plugins.load("htr_ssl.methods", name).Config().model_dump(mode="json")
+    elif stage.synthetic is not None:
+        name, options = "CTC on synthetic handwriting", stage.synthetic
+        known = plugins.load("htr_ssl.data", "synthetic").Config().model_dump(mode="json")
+    else:
+        assert stage.pseudo is not None
+        name, options, known = "pseudo-labels", {"keep": percent(stage.pseudo.keep)}, {}
+    backbone = ["backbone only"] if stage.method and stage.scope == "backbone" else []
+    return f"{name} ({', '.join([_schedule(stage.train), *_changed(options, known), *backbone])})"
+
+
+def _changed(options: dict[str, Any], known: dict[str, Any], above: str = "") -> list[str]:
+    """Options whose value is not the known one."""
+    parts: list[str] = []
+    for key, value in options.items():
+        old = known.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            parts += _changed(value, old, f"{above}{key}.")
+        elif value != old:
+            parts.append(f"{above}{key} {value}")
+    return parts
+
+
+def _schedule(train: TrainConfig, final: bool = False) -> str:
+    text = f"{train.steps} steps of {train.batch_size} images, peak learning rate {train.lr:g}"
+    return f"{text}, {_patience(train.patience)}" if final else text
 
 
 def _options(encoder: dict[str, Any]) -> str:

@@ -84,7 +84,8 @@ def evaluate(
     if not predictions:
         raise UserError(f"{config.source}: none of the {len(rows)} images of {split} can be read ({first})")
     facts = {
-        **{key: header.get(key) for key in ("method", "encoder", "init", "fraction", "seed")},
+        **{key: header.get(key) for key in ("method", "encoder", "init", "fraction", "seed", "pseudo_sha256")},
+        "probe": header.get("probe", "none"),
         "data": config.source,
         **carried(samples.facts),
         "split": split,

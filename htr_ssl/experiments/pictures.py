@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from htr_ssl.config import Probe
+from htr_ssl.experiments.caption import PARTS, row_title
 from htr_ssl.experiments.marks import marked
 from htr_ssl.experiments.statistics import Metric, Table
 
@@ -21,15 +23,32 @@ _MARKERS = "osD^vPX*"
 
 
 def curve(table: Table, metric: Metric = "wacc") -> bytes:
-    """Rate over the share of labels (logarithmic), one line per row with 95 % intervals."""
-    figure = _figure(7.2, 4.6)
-    axes = figure.add_subplot()
+    """Rate over the share of labels (logarithmic), one line per row with 95 % intervals; probes side by side."""
+    probes = table.config.probes
+    figure = _figure(7.2 * len(probes), 4.6)
+    places = figure.subplots(1, len(probes), squeeze=False, sharey=True)[0]
+    for place, probe in zip(places, probes, strict=True):
+        _lines(place, table, metric, probe)
+        title = f"{table.config.data.level}s, test split, 95 % intervals"
+        place.set_title(
+            f"{PARTS[probe]}: {title}" if table.divided else f"{table.config.name}: {title}", loc="left", fontsize=10
+        )
+    label = {"wacc": "word accuracy", "cer": "character error rate", "wer": "word error rate"}[metric]
+    places[0].set_ylabel(f"{label} [%]")
+    if table.divided:
+        figure.suptitle(table.config.name, x=0.01, ha="left", fontsize=10)
+    return _png(figure)
+
+
+def _lines(axes: Any, table: Table, metric: Metric, probe: Probe) -> None:
+    """The lines of one probe."""
     rows, fractions = list(table.config.rows), sorted(table.config.fractions)
     colours = iter(range(len(rows)))
     for place, row in enumerate(rows):
         base = row == table.baseline
         number = 0 if base else next(colours)
-        points = [(at, table.summaries[row, at].rates[metric]) for at in fractions if (row, at) in table.summaries]
+        found = [(at, table.summary(row, at, probe)) for at in fractions]
+        points = [(at, summary.rates[metric]) for at, summary in found if summary]
         if not points:
             continue
         # A small sidestep keeps the intervals of different rows apart.
@@ -40,7 +59,7 @@ def curve(table: Table, metric: Metric = "wacc") -> bytes:
             x,
             y,
             yerr=np.maximum([y - ends[0], ends[1] - y], 0),
-            label=row,
+            label=row_title(table.config, row, probe),
             color="black" if base else _COLOURS[number % len(_COLOURS)],
             linestyle="--" if base else "-",
             marker=_MARKERS[place % len(_MARKERS)],
@@ -52,15 +71,10 @@ def curve(table: Table, metric: Metric = "wacc") -> bytes:
     axes.set_xticks(fractions, [f"{100 * at:g} %" for at in fractions])
     axes.minorticks_off()
     axes.set_xlabel("share of the train labels")
-    axes.set_ylabel({"wacc": "word accuracy", "cer": "character error rate", "wer": "word error rate"}[metric] + " [%]")
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.containers:
         axes.legend(frameon=False)
-    axes.set_title(
-        f"{table.config.name}: {table.config.data.level}s, test split, 95 % intervals", loc="left", fontsize=10
-    )
-    return _png(figure)
 
 
 def sheet(images: Sequence[np.ndarray], captions: Sequence[str] = (), columns: int = 3) -> bytes:

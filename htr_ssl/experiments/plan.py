@@ -4,8 +4,9 @@ Layout of a table's folder::
 
     config.yaml  table.md  table.csv  table.tex  cells.csv  curve.png
     pretrain/<row>_<stage>/                one self-supervised pretraining, shared by all cells that start from it
-    <row>/f005_s0/synthetic_<stage>/       training on synthetic handwriting, with the texts of this cell's labels
+    stages/<row>_<stage>/f005_s0/          a stage that depends on the labels, shared by rows and probes that need it
     <row>/f005_s0/{finetune/, result.json, predictions.csv, error.txt}
+    <row>/f005_s0_linear/                  the same under a probe
     replaced/<hash>/…                      what an earlier config.yaml left; comes back with it
 """
 
@@ -19,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.config import Stage, TableConfig
+from htr_ssl.config import Probe, Stage, TableConfig, TrainConfig
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import PREDICTIONS, RESULT
 from htr_ssl.experiments.statistics import Cell
@@ -29,7 +30,9 @@ ERROR = "error.txt"
 CONFIG = "config.yaml"
 _MARK = "belongs_to.json"
 _HARDWARE = ("device", "devices", "num_nodes", "threads", "workers", "track")  # change no result
-_RESERVED = ("pretrain", "replaced")
+_RESERVED = ("pretrain", "stages", "replaced")
+_NEUTRAL = {"pseudo": None, **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture"), 0.0)}
+"""Keys younger than some table on somebody's disk, and the value with which everything is as before: not hashed."""
 
 
 def check(config: TableConfig) -> None:
@@ -45,10 +48,16 @@ def check(config: TableConfig) -> None:
             raise UserError(f"rows: {row!r} cannot name a folder of the table; use letters, digits, - and _")
         for index, stage in enumerate(stages):
             key = f"rows.{row}.{index}"
-            if (stage.method is None) == (stage.synthetic is None):
-                raise UserError(f"{key}: a stage is either a method or synthetic; give exactly one of the two")
+            if sum(kind is not None for kind in (stage.method, stage.synthetic, stage.pseudo)) != 1:
+                raise UserError(f"{key}: a stage is a method, synthetic or pseudo; give exactly one of the three")
+            if stage.pseudo and stage is not stages[-1]:
+                raise UserError(
+                    f"{key}.pseudo: pseudo-labels are for the fine-tuning; make it the last stage of its row"
+                )
             if (stage.synthetic or {}).get("text"):
                 raise UserError(f"{key}.synthetic.text: it is always the text of the labelled subset; leave it out")
+    if not config.probes or len(set(config.probes)) < len(config.probes):
+        raise UserError("probes: the list is empty or names one twice; give each of none, linear, bilstm once at most")
     for fraction in config.fractions:
         if not 0 < fraction <= 1 or config.fractions.count(fraction) > 1:
             raise UserError(f"fractions: {fraction:g} is outside (0, 1] or there twice; give each share once")
@@ -59,13 +68,14 @@ def check(config: TableConfig) -> None:
 
 
 def plan(config: TableConfig, out: Path) -> list[Cell]:
-    """Cells in the order they run: seed by seed, then fraction by fraction, then row by row."""
+    """Cells in the order they run: seed by seed, then fraction by fraction, row by row, and probe by probe."""
     return [
-        Cell(row, fraction, seed, out / row / f"f{_percent(fraction)}_s{seed}")
+        Cell(row, fraction, seed, out / row / (_cell_name(fraction, seed) + f"_{probe}" * (probe != "none")), probe)
         for seed in all_seeds(config)
         for fraction in sorted(config.fractions)
         if seed in seeds_of(config, fraction)
         for row in config.rows
+        for probe in config.probes
     ]
 
 
@@ -82,25 +92,39 @@ def all_seeds(config: TableConfig) -> list[int]:
 
 def shared(stages: Sequence[Stage]) -> bool:
     """Whether these stages do not depend on a cell's labels, so that they are run once."""
-    return bool(stages) and all(stage.synthetic is None for stage in stages)
+    return bool(stages) and all(stage.method is not None for stage in stages)
 
 
-def shared_folder(config: TableConfig, out: Path, row: str, index: int) -> Path:
-    """Folder of a row's shared pretraining; rows that begin alike share the one of the first of them."""
-    stages = config.rows[row][: index + 1]
+def stage_folder(config: TableConfig, out: Path, cell: Cell, index: int) -> Path:
+    """Folder of a cell's stage; rows that begin alike share that of the first of them, probes that of their row."""
+    stages = config.rows[cell.row][: index + 1]
     owner = next(name for name, others in config.rows.items() if others[: index + 1] == stages)
-    return out / "pretrain" / f"{owner}_{index}"
+    if shared(stages):
+        return out / "pretrain" / f"{owner}_{index}"
+    return out / "stages" / f"{owner}_{index}" / _cell_name(cell.fraction, cell.seed)
 
 
-def stages_hash(config: TableConfig, stages: Sequence[Stage]) -> str:
-    """Hash of everything that decides the result of shared stages."""
-    return _hash(config, stages, {"seed": all_seeds(config)[0]})
+def stage_hash(config: TableConfig, cell: Cell, index: int) -> str:
+    """Hash of everything that decides the result of a cell's stages up to one."""
+    stages = config.rows[cell.row][: index + 1]
+    if shared(stages):
+        return _hash(config, stages, {"seed": all_seeds(config)[0]})
+    own = {"seed": cell.seed, "fraction": cell.fraction, "shared_seed": all_seeds(config)[0]}
+    return _hash(config, stages, {**own, "augment": config.augment.model_dump(mode="json")})
+
+
+def final_train(config: TableConfig, probe: Probe) -> TrainConfig:
+    """Schedule of the last training of a cell."""
+    return config.train if probe == "none" else config.probe_train or config.train
 
 
 def cell_hash(config: TableConfig, cell: Cell) -> str:
     """Hash of everything that decides a cell's result."""
     own: dict[str, Any] = {"seed": cell.seed, "fraction": cell.fraction, "shared_seed": all_seeds(config)[0]}
-    own |= {"augment": config.augment.model_dump(mode="json"), "train": config.train.model_dump(mode="json")}
+    train = final_train(config, cell.probe)
+    own |= {"augment": config.augment.model_dump(mode="json"), "train": train.model_dump(mode="json")}
+    if cell.probe != "none":
+        own["probe"] = cell.probe
     if not config.rows[cell.row]:
         del own["shared_seed"]
     return _hash(config, config.rows[cell.row], own)
@@ -140,10 +164,10 @@ def read(config: TableConfig, cell: Cell) -> Cell:
     return replace(cell, result=result) if whole else cell
 
 
-def _percent(fraction: float) -> str:
-    """``005`` for 0.05, ``000.5`` for 0.005."""
+def _cell_name(fraction: float, seed: int) -> str:
+    """``f005_s0`` for 0.05, ``f000.5_s0`` for 0.005."""
     whole, dot, rest = f"{100 * fraction:.6g}".partition(".")
-    return f"{whole:0>3}{dot}{rest}"
+    return f"f{whole:0>3}{dot}{rest}_s{seed}"
 
 
 def _owner(folder: Path) -> str:
@@ -166,7 +190,16 @@ def _hash(config: TableConfig, stages: Sequence[Stage], own: dict[str, Any]) -> 
         "stages": [stage.model_dump(mode="json") for stage in stages],
         **own,
     }
+    value["data"].pop("cache", None)  # changes no result
     for train in [value.get("train", {}), *(stage["train"] for stage in value["stages"])]:
         for key in _HARDWARE:
             train.pop(key, None)
-    return sha256(json.dumps(value, sort_keys=True))
+    return sha256(json.dumps(_without_neutral(value), sort_keys=True))
+
+
+def _without_neutral(value: Any) -> Any:
+    """The value without the keys of `_NEUTRAL` that change nothing, at any depth."""
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if k not in _NEUTRAL or v != _NEUTRAL[k]}
+        return {key: _without_neutral(inner) for key, inner in kept.items()}
+    return [_without_neutral(inner) for inner in value] if isinstance(value, list) else value

@@ -6,9 +6,11 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
-from htr_ssl.experiments.caption import caption, percent
+from htr_ssl.config import Probe
+from htr_ssl.experiments.caption import PARTS, caption, percent, row_title
 from htr_ssl.experiments.statistics import METRICS, Metric, Rate, Table
 from htr_ssl.files import write_bytes, write_text
 
@@ -45,16 +47,16 @@ def write(table: Table) -> None:
     write_bytes(table.out / "curve.png", pictures.curve(table))
 
 
-def grid(table: Table, metric: Metric) -> tuple[list[str], list[list[Entry]]]:
+def grid(table: Table, metric: Metric, probe: Probe = "none") -> tuple[list[str], list[list[Entry]]]:
     """Head and rows of one metric's table; the differences to the supervised row stand below each other row."""
     fractions = sorted(table.config.fractions)
     head = [f"{NAMES[metric]} [%]", *(percent(fraction) for fraction in fractions)]
     rows: list[list[Entry]] = []
     for row in table.config.rows:
-        entries, differences = [Entry(row)], [Entry("Δ")]
+        entries, differences = [Entry(row_title(table.config, row, probe))], [Entry("Δ")]
         for fraction in fractions:
-            summary = table.summaries.get((row, fraction))
-            entries.append(_entry(table, row, fraction, metric))
+            summary = table.summary(row, fraction, probe)
+            entries.append(_entry(table, row, fraction, metric, probe))
             differences.append(Entry(_difference(summary.rates[metric]) if summary else ""))
         rows.append(entries)
         if any(entry.text for entry in differences[1:]):
@@ -63,29 +65,33 @@ def grid(table: Table, metric: Metric) -> tuple[list[str], list[list[Entry]]]:
 
 
 def markdown(table: Table) -> str:
-    """One Markdown table per metric and the caption."""
+    """One Markdown table per probe and metric, and the caption."""
     parts = [f"# {_plain_md(table.config.name)}", ""]
-    for metric in METRICS:
-        head, rows = grid(table, metric)
-        parts += [_md_row(head), "| --- |" + " ---: |" * (len(head) - 1)]
-        for row in rows:
-            parts.append(_md_row(f"**{_plain_md(e.text)}**" if e.bold else _plain_md(e.text) for e in row))
-        parts.append("")
+    for probe in table.config.probes:
+        parts += [f"## {PARTS[probe]}", ""] if table.divided else []
+        for metric in METRICS:
+            head, rows = grid(table, metric, probe)
+            parts += [_md_row(head), "| --- |" + " ---: |" * (len(head) - 1)]
+            for row in rows:
+                parts.append(_md_row(f"**{_plain_md(e.text)}**" if e.bold else _plain_md(e.text) for e in row))
+            parts.append("")
     parts.append(_plain_md(caption(table)))
-    failed = [f"- {cell.row}, {percent(cell.fraction)}, seed {cell.seed}: {cell.error}" for cell in table.failed]
+    failed = [f"- {cell.place}: {cell.error}" for cell in table.failed]
     if failed:
         parts += ["", "Failed cells:", "", *map(_plain_md, failed)]
     return "\n".join(parts) + "\n"
 
 
 def latex(table: Table) -> str:
-    """A table environment for the package booktabs, one block per metric."""
+    """A table environment for the package booktabs, one block per probe and metric."""
     columns = len(table.config.fractions)
     lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\footnotesize"]
     lines += [rf"\begin{{tabular}}{{l{'r' * columns}}}", r"\toprule"]
-    for number, metric in enumerate(METRICS):
-        head, rows = grid(table, metric)
+    for number, (probe, metric) in enumerate(product(table.config.probes, METRICS)):
+        head, rows = grid(table, metric, probe)
         lines += [r"\midrule"] if number else []
+        if table.divided and metric == METRICS[0]:
+            lines += [rf"\multicolumn{{{columns + 1}}}{{l}}{{\emph{{{_tex(PARTS[probe])}}}}} \\", r"\midrule"]
         lines += [_tex_row(map(_tex, head)), r"\midrule"]
         lines += [_tex_row(rf"\textbf{{{_tex(e.text)}}}" if e.bold else _tex(e.text) for e in row) for row in rows]
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_tex(caption(table))}}}", r"\end{table}"]
@@ -93,10 +99,10 @@ def latex(table: Table) -> str:
 
 
 def csv_text(table: Table) -> str:
-    """Long form, one line per row, fraction and metric; rates in [0, 1]."""
+    """Long form, one line per row, fraction, probe and metric; rates in [0, 1]."""
     names = ["mean", "deviation", "low", "high", "difference", "difference_low", "difference_high", "p"]
     rows: list[Sequence[Any]] = []
-    for (row, fraction), summary in table.summaries.items():
+    for (row, fraction, probe), summary in table.summaries.items():
         for metric in METRICS:
             rate = summary.rates[metric]
             other = rate.comparison
@@ -105,6 +111,7 @@ def csv_text(table: Table) -> str:
             known = (
                 row,
                 fraction,
+                probe,
                 " ".join(map(str, summary.seeds)),
                 metric,
                 rate.mean,
@@ -113,7 +120,7 @@ def csv_text(table: Table) -> str:
                 *compared,
             )
             rows.append((*known, summary.unit, summary.units))
-    return _csv(["row", "fraction", "seeds", "metric", *names, "unit", "units"], rows)
+    return _csv(["row", "fraction", "probe", "seeds", "metric", *names, "unit", "units"], rows)
 
 
 def cells_csv(table: Table) -> str:
@@ -123,15 +130,15 @@ def cells_csv(table: Table) -> str:
     for cell in table.cells:
         state = "failed" if cell.error else "done" if cell.result else "missing"
         values = [(cell.result or {}).get(key, "") for key in keys]
-        rows.append([cell.row, cell.fraction, cell.seed, state, *values, cell.error])
-    return _csv(["row", "fraction", "seed", "state", *keys, "error"], rows)
+        rows.append([cell.row, cell.fraction, cell.probe, cell.seed, state, *values, cell.error])
+    return _csv(["row", "fraction", "probe", "seed", "state", *keys, "error"], rows)
 
 
-def _entry(table: Table, row: str, fraction: float, metric: Metric) -> Entry:
+def _entry(table: Table, row: str, fraction: float, metric: Metric, probe: Probe) -> Entry:
     """Mean, deviation and interval; ! where a cell failed, – where one is missing."""
-    key = (row, fraction)
-    failed = any((cell.row, cell.fraction) == key for cell in table.failed)
-    missing = any((cell.row, cell.fraction) == key for cell in table.missing)
+    key = (row, fraction, probe)
+    failed = any((cell.row, cell.fraction, cell.probe) == key for cell in table.failed)
+    missing = any((cell.row, cell.fraction, cell.probe) == key for cell in table.missing)
     mark = "!" * failed + "–" * missing
     summary = table.summaries.get(key)
     if summary is None:
@@ -140,7 +147,7 @@ def _entry(table: Table, row: str, fraction: float, metric: Metric) -> Entry:
     spread = f" ± {100 * rate.deviation:.1f}" if rate.deviation is not None else ""
     low, high = rate.interval
     text = f"{100 * rate.mean:.1f}{spread} [{100 * low:.1f}, {100 * high:.1f}]"
-    return Entry(f"{text} {mark}".strip(), not mark and table.best(fraction, metric) == row)
+    return Entry(f"{text} {mark}".strip(), not mark and table.best(fraction, metric, probe) == row)
 
 
 def _difference(rate: Rate) -> str:

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from htr_ssl.experiments.caption import caption
+from htr_ssl.experiments.caption import PARTS, caption
 from htr_ssl.experiments.evaluate import Prediction
 from htr_ssl.experiments.marks import Parts, marked
 from htr_ssl.experiments.render import grid
@@ -101,8 +102,10 @@ def values(rows: Iterable[tuple[str, str]], head: tuple[str, str] = ("", "")) ->
 def table(results: Table) -> str:
     """The metrics of a table of experiments with its caption."""
     parts = []
-    for metric in METRICS:
-        head, rows = grid(results, metric)
+    for probe, metric in product(results.config.probes, METRICS):
+        head, rows = grid(results, metric, probe)
+        if results.divided and metric == METRICS[0]:
+            parts.append(f"<h3>{escape(PARTS[probe])}</h3>")
         lines = []
         for row in rows:
             kind = ' class="difference"' if row[0].text == "Δ" else ""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htr_ssl import metrics
-from htr_ssl.config import TableConfig
+from htr_ssl.config import Probe, TableConfig
 from htr_ssl.experiments.evaluate import PREDICTIONS, grouping, read_predictions
 
 Metric = Literal["wacc", "cer", "wer"]
@@ -31,6 +31,7 @@ class Cell:
         fraction: share of the train labels.
         seed: seed of the subset and the fine-tuning.
         folder: where its files are.
+        probe: what was trained at the end.
         result: content of result.json; None if it is not there yet or failed.
         error: why it failed; empty otherwise.
     """
@@ -39,8 +40,15 @@ class Cell:
     fraction: float
     seed: int
     folder: Path
+    probe: Probe = "none"
     result: dict[str, Any] | None = None
     error: str = ""
+
+    @property
+    def place(self) -> str:
+        """Which cell it is, for a person to read."""
+        where = f"{self.row}, {100 * self.fraction:g} %, seed {self.seed}"
+        return where if self.probe == "none" else f"{where}, {self.probe} probe"
 
 
 class Rate(NamedTuple):
@@ -50,7 +58,7 @@ class Rate(NamedTuple):
         mean: over seeds.
         deviation: standard deviation over seeds (n - 1), None with one seed.
         interval: 95 % bootstrap over groups (pages), the seeds' counts summed in each.
-        comparison: with the supervised row on the same samples and seeds, None for that row itself.
+        comparison: with the supervised row of the same probe on the same samples and seeds, None for that row itself.
     """
 
     mean: float
@@ -66,7 +74,7 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """A row at a fraction over its finished seeds.
+    """A row at a fraction, under one probe, over its finished seeds.
 
     Attributes:
         seeds: the finished ones.
@@ -76,6 +84,7 @@ class Summary:
 
     row: str
     fraction: float
+    probe: Probe
     seeds: tuple[int, ...]
     rates: dict[Metric, Rate]
     unit: str
@@ -84,12 +93,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of a configuration and their summaries (only of rows and fractions with a finished cell)."""
+    """Cells of a configuration, and their summaries by row, fraction and probe (only where a cell is finished)."""
 
     config: TableConfig
     out: Path
     cells: list[Cell]
-    summaries: dict[tuple[str, float], Summary] = field(default_factory=dict)
+    summaries: dict[tuple[str, float, Probe], Summary] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[Cell]:
@@ -103,15 +112,25 @@ class Table:
 
     @property
     def baseline(self) -> str | None:
-        """The supervised row: the first without stages."""
+        """The supervised row: the first without stages; under a probe it is the random frozen encoder."""
         return baseline(self.config)
 
-    def best(self, fraction: float, metric: Metric) -> str | None:
+    @property
+    def divided(self) -> bool:
+        """Whether it has a part for each probe, not just fine-tuning."""
+        return self.config.probes != ["none"]
+
+    def summary(self, row: str, fraction: float, probe: Probe = "none") -> Summary | None:
+        """What the finished cells of a row say, None if there is none."""
+        return self.summaries.get((row, fraction, probe))
+
+    def best(self, fraction: float, metric: Metric, probe: Probe = "none") -> str | None:
         """Row with the best mean at a fraction if its difference to the supervised row is significant.
 
         The supervised row itself counts as best only if every other row differs significantly.
         """
-        rates = {row: summary.rates[metric] for (row, at), summary in self.summaries.items() if at == fraction}
+        found = {row: self.summary(row, fraction, probe) for row in self.config.rows}
+        rates = {row: summary.rates[metric] for row, summary in found.items() if summary}
         if len(rates) < 2 or self.baseline not in rates:
             return None
         row = (max if metric == "wacc" else min)(rates, key=lambda name: rates[name].mean)
@@ -126,16 +145,16 @@ def baseline(config: TableConfig) -> str | None:
 
 def summarise(config: TableConfig, out: Path, cells: Sequence[Cell]) -> Table:
     """Table of cells whose predictions lie in their folders."""
-    finished: dict[tuple[str, float], dict[int, Cell]] = {}
+    finished: dict[tuple[str, float, Probe], dict[int, Cell]] = {}
     for cell in cells:
         if cell.result is not None:
-            finished.setdefault((cell.row, cell.fraction), {})[cell.seed] = cell
+            finished.setdefault((cell.row, cell.fraction, cell.probe), {})[cell.seed] = cell
     first = baseline(config)
     summaries = {}
-    for (row, fraction), of_seed in finished.items():
-        reference = finished.get((first or "", fraction), {}) if row != first else {}
+    for key, of_seed in finished.items():
+        reference = finished.get((first or "", *key[1:]), {}) if key[0] != first else {}
         sources, others = (tuple(_source(cells[seed]) for seed in sorted(cells)) for cells in (of_seed, reference))
-        summaries[row, fraction] = _summary(row, fraction, sources, others, config.data.level)
+        summaries[key] = _summary(key, sources, others, config.data.level)
     return Table(config, out, list(cells), summaries)
 
 
@@ -178,9 +197,12 @@ def _counts(source: _Source, level: metrics.Level) -> _Counts:
 
 @lru_cache(maxsize=1024)  # the table is written anew after every cell
 def _summary(
-    row: str, fraction: float, sources: tuple[_Source, ...], reference: tuple[_Source, ...], level: metrics.Level
+    key: tuple[str, float, Probe],
+    sources: tuple[_Source, ...],
+    reference: tuple[_Source, ...],
+    level: metrics.Level,
 ) -> Summary:
-    """Summary of the cells of one row and fraction, by seed."""
+    """Summary of the cells of one row, fraction and probe, by seed."""
     cells = {source.seed: _counts(source, level) for source in sources}
     others = {source.seed: _counts(source, level) for source in reference}
     tables = np.concatenate([cell.counts for cell in cells.values()])
@@ -193,7 +215,7 @@ def _summary(
         deviation = statistics.stdev(values) if len(values) > 1 else None
         interval = getattr(scores, f"{metric}_ci")
         rates[metric] = Rate(statistics.fmean(values), deviation, interval, comparisons.get(metric))
-    return Summary(row, fraction, tuple(cells), rates, scores.unit, scores.units)
+    return Summary(*key, tuple(cells), rates, scores.unit, scores.units)
 
 
 def _compare(pairs: Sequence[tuple[_Counts, _Counts]]) -> dict[Metric, metrics.Comparison]:

@@ -7,20 +7,17 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from htr_ssl.config import FinetuneConfig, PretrainConfig, TableConfig
+from htr_ssl.config import TableConfig
 from htr_ssl.config_files import dump_config, load_config
 from htr_ssl.data import subsets
 from htr_ssl.data.splitting import refuse_mixed
 from htr_ssl.errors import UserError
-from htr_ssl.experiments import plan, render
+from htr_ssl.experiments import plan, render, stages
 from htr_ssl.experiments.evaluate import RESULT, evaluate, labelled_rows
 from htr_ssl.experiments.statistics import Cell, Table, summarise
 from htr_ssl.files import write_json, write_text
-from htr_ssl.seeds import derive
-
-Config = TypeVar("Config", PretrainConfig, FinetuneConfig)
 
 
 def run(config: TableConfig, out: Path, progress: bool = True) -> Table:
@@ -74,7 +71,7 @@ class _Runner:
     """Runs the cells of one table.
 
     Attributes:
-        broken: shared pretrainings that failed in this process, so that no other cell tries them again.
+        broken: stages that failed in this process, so that no other cell tries them again.
     """
 
     config: TableConfig
@@ -88,9 +85,9 @@ class _Runner:
         try:
             plan.claim(cell.folder, mark, self.out)
             (cell.folder / plan.ERROR).unlink(missing_ok=True)
-            init, seconds = self._stages(cell)
+            init, pseudo, seconds = self._stages(cell)
             start = time.perf_counter()
-            result = self._finetune(cell, init)
+            result = self._finetune(cell, init, pseudo)
             seconds += time.perf_counter() - start
             write_json(cell.folder / RESULT, result | {"cell_seconds": seconds, "cell_sha256": mark})
         except Exception as error:
@@ -98,111 +95,43 @@ class _Runner:
             text = " ".join(sentence.split()) + "\n\n" + "".join(traceback.format_exception(error))
             write_text(cell.folder / plan.ERROR, text)
 
-    def _finetune(self, cell: Cell, init: Path | None) -> dict[str, Any]:
+    def _finetune(self, cell: Cell, init: Path | None, pseudo: Path | None) -> dict[str, Any]:
         """Content of the cell's result.json."""
         from htr_ssl.training import finetune
 
         folder = cell.folder / "finetune"
-        config = _finetune_config(self.config, cell, init)
-        model = finetune.run(_adopted(config, folder), folder, self.progress)
+        config = stages.final(self.config, cell, init, pseudo)
+        model = finetune.run(stages.adopted(config, folder), folder, self.progress)
         result = evaluate(model, None, "test", cell.folder, self.config.train.device, self.config.train.threads)
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         labels = len(subsets.read(folder / "subset.txt"))
         return result | {"row": cell.row, "labels": labels, "training_seconds": summary.get("seconds")}
 
-    def _stages(self, cell: Cell) -> tuple[Path | None, float]:
-        """File of the last stage, and the time spent on stages of this cell alone [s]."""
-        stages = self.config.rows[cell.row]
-        init, seconds = None, 0.0
-        for index in range(len(stages)):
-            if plan.shared(stages[: index + 1]):
-                init = self._shared(cell.row, index, init)
-                continue
+    def _stages(self, cell: Cell) -> tuple[Path | None, Path | None, float]:
+        """Files of the weights and pseudo-labels to start from, and the time spent on stages of few cells [s]."""
+        init, pseudo, seconds = None, None, 0.0
+        for index, stage in enumerate(self.config.rows[cell.row]):
             start = time.perf_counter()
-            if stages[index].synthetic is None:
-                init = self._pretrain(cell.row, index, init, cell.seed, cell.folder / f"pretrain_{index}")
+            made = self._stage(cell, index, init)
+            if stage.pseudo is None:
+                init = made
             else:
-                init = self._synthetic(cell, index, init)
-            seconds += time.perf_counter() - start
-        return init, seconds
+                pseudo = made
+            if not plan.shared(self.config.rows[cell.row][: index + 1]):
+                seconds += time.perf_counter() - start
+        return init, pseudo, seconds
 
-    def _shared(self, row: str, index: int, init: Path | None) -> Path:
-        """File of a pretraining that is the same for all cells of the row."""
-        folder = plan.shared_folder(self.config, self.out, row, index)
+    def _stage(self, cell: Cell, index: int, init: Path | None) -> Path:
+        """File of a stage, run or gone on with if it is not there yet."""
+        folder = plan.stage_folder(self.config, self.out, cell, index)
         if folder in self.broken:
             raise self.broken[folder]
         try:
-            plan.claim(folder, plan.stages_hash(self.config, self.config.rows[row][: index + 1]), self.out)
-            return self._pretrain(row, index, init, plan.all_seeds(self.config)[0], folder)
+            plan.claim(folder, plan.stage_hash(self.config, cell, index), self.out)
+            return stages.run(self.config, cell, index, init, folder, self.progress)
         except Exception as error:
             self.broken[folder] = error
             raise
-
-    def _pretrain(self, row: str, index: int, init: Path | None, seed: int, folder: Path) -> Path:
-        from htr_ssl.training import pretrain
-
-        stage = self.config.rows[row][index]
-        known = {"method": stage.method} if stage.method else {}
-        config = PretrainConfig(
-            name=folder.name,
-            seed=seed,
-            data=self.config.data,
-            encoder=self.config.encoder,
-            init=str(init) if init else None,
-            scope=stage.scope,
-            train=stage.train,
-            **known,
-        )
-        return pretrain.run(_adopted(config, folder), folder, self.progress)
-
-    def _synthetic(self, cell: Cell, index: int, init: Path | None) -> Path:
-        """File of a training on synthetic handwriting, whose texts come from the cell's labels alone."""
-        from htr_ssl.data.loading import read_samples
-        from htr_ssl.training import finetune
-
-        stage, final = self.config.rows[cell.row][index], _finetune_config(self.config, cell, init)
-        samples = read_samples(self.config.data)
-        rows, _, _ = finetune.labelled_rows(samples, final, cell.folder)
-        texts = samples.column("text")
-        path = cell.folder / "texts.txt"
-        write_text(path, "".join(f"{texts[row]}\n" for row in rows))
-        image = {"height": self.config.data.height, "colour": self.config.data.channels == 3}
-        options = {**(stage.synthetic or {}), **image, "text": str(path)}
-        # Another seed than the data's: a synthetic source has its test images from that one.
-        own = {"source": "synthetic", "format": "auto", "splits": None, "test": 0.0, "synthetic": options}
-        own["seed"] = derive(cell.seed, "synthetic", index) % 2**31
-        data = self.config.data.model_copy(update=own)
-        config = final.model_copy(
-            update={"name": f"{cell.row} synthetic", "data": data, "fraction": 1.0, "train": stage.train}
-        )
-        folder = cell.folder / f"synthetic_{index}"
-        return finetune.run(_adopted(config, folder), folder, self.progress)
-
-
-def _finetune_config(config: TableConfig, cell: Cell, init: Path | None) -> FinetuneConfig:
-    """The fine-tuning of a cell: but for `init` it is the same in every row."""
-    return FinetuneConfig(
-        name=cell.row,
-        seed=cell.seed,
-        data=config.data,
-        encoder=config.encoder,
-        init=str(init) if init else None,
-        charset="new",
-        fraction=cell.fraction,
-        augment=config.augment,
-        train=config.train,
-    )
-
-
-def _adopted(config: Config, folder: Path) -> Config:
-    """The configuration, also put into a run that is there already.
-
-    The folder's hash says that the run differs in hardware and paths at most, so that it may go on.
-    """
-    path = folder / plan.CONFIG
-    if path.exists():
-        write_text(path, dump_config(config))
-    return config
 
 
 def _check_data(config: TableConfig) -> dict[str, str]:
@@ -223,5 +152,6 @@ def _announce(cell: Cell, number: int, table: Table) -> None:
     minutes = sum(spent) / len(spent) * waiting / 60 if spent else 0.0
     left = f"about {minutes / 60:.1f} h" if minutes >= 90 else f"about {max(1, round(minutes))} min"
     state = f"{len(spent)} done, {left} left" if spent else "none done"
-    where = f"{cell.row}, {100 * cell.fraction:g} %, seed {cell.seed}"
-    Console(stderr=True).print(f"[bold]cell {number} of {len(table.cells)}[/bold]: {where} ({state})", highlight=False)
+    Console(stderr=True).print(
+        f"[bold]cell {number} of {len(table.cells)}[/bold]: {cell.place} ({state})", highlight=False
+    )

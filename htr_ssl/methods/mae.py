@@ -76,7 +76,8 @@ class Method(nn.Module):
         whole = self.augment(images, generator)
         hidden = self._hide(whole, generator)
         error = (self._paint(whole, hidden).float() - strips(standardised(whole), self.encoder.stride)).square().mean(2)
-        return {"loss": (error * hidden).sum() / hidden.sum().clamp(min=1)}
+        count = hidden.sum().clamp(min=1)
+        return {"loss": (error * hidden).sum() / count, "weight": count}
 
     @torch.no_grad()
     def reconstruct(self, images: Images, generator: Generator) -> tuple[Images, Images, Images]:

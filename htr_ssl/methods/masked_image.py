@@ -58,7 +58,8 @@ class Method(nn.Module):
         predicted = self.decoder(self.encoder(masked.pixels, masked.widths).features)  # (N, T, S*H*C)
         wanted = strips(standardised(whole), self.encoder.stride)  # (N, T, S*H*C)
         error = (predicted.float() - wanted).square().mean(2)
-        return {"loss": (error * hidden).sum() / hidden.sum().clamp(min=1)}
+        count = hidden.sum().clamp(min=1)
+        return {"loss": (error * hidden).sum() / count, "weight": count}
 
     @torch.no_grad()
     def reconstruct(self, images: Images, generator: Generator) -> tuple[Images, Images, Images]:

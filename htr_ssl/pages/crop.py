@@ -44,9 +44,8 @@ def crop(image: np.ndarray, line: Line) -> Array:
     piece = _warped(image, matrix, (columns, rows))
     mask = np.zeros((rows, columns), np.uint8)
     cv2.fillPoly(mask, [np.round(placed - corner).astype(np.int32)], 1)
-    inside = mask > 0
-    piece[~inside] = _tone(piece[inside])
-    return piece
+    tone = _tone(piece, mask)
+    return cv2.copyTo(piece, mask, np.full_like(piece, tone))  # type: ignore[return-value]
 
 
 def _turn(line: Line) -> np.ndarray:
@@ -97,9 +96,15 @@ def _warped(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.
     return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _tone(pixels: np.ndarray) -> np.ndarray:
-    """Tone of the paper among the pixels of a line: the median of the lighter part, per channel."""
-    return np.median(pixels, axis=0) if len(pixels) else np.full(pixels.shape[1:], 255)
+def _tone(piece: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Tone of the paper within the mask: the median, per channel, as ink is rare; 255 if it is empty."""
+    size = int(np.count_nonzero(mask))
+    if not size:
+        return np.full(piece.shape[2:], 255, np.uint8)
+    channels = range(piece.shape[2] if piece.ndim == 3 else 1)
+    counts = [cv2.calcHist([piece], [k], mask, [256], [0, 256]).ravel().astype(int).cumsum() for k in channels]
+    tones = np.array([np.searchsorted(count, size // 2, side="right") for count in counts], np.uint8)
+    return tones if piece.ndim == 3 else tones[0]
 
 
 def _blank(image: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ class Line:
         polygon: outline [px], (K, 2) float, x then y, origin top left of the page image.
         baseline: polyline [px] from left to right, (K, 2), or None.
         region: id of the block the line belongs to, or None.
-        text: transcription, None before recognition.
+        text: transcription, as read or as the XML states it, None before recognition.
         confidence: in [0, 1], or None.
     """
 

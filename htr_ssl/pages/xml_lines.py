@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 from lxml import etree
 
-from htr_ssl.data.readers._common import clean_text
 from htr_ssl.pages.document import Line
 
 MAX_COORDINATE = 1e6
@@ -78,14 +77,14 @@ def _words(line: etree._Element, name: str, refused: list[str] | None) -> Iterat
                 raise
             refused.append(f"word {_id(element) or number_} of line {name} is left out ({error})")
             continue
-        if len(outline) and not (text and " " in text):
+        if len(outline) and len((text or "").split()) <= 1:
             yield Line(f"{name}_{number_}", outline, None, name, text, confidence)
 
 
 def _content(string: etree._Element) -> tuple[str | None, float | None]:
     """Text and confidence of an ALTO word."""
     confidence = string.get("WC")
-    return clean_text(string.get("CONTENT")), _share(number(confidence)) if confidence else None
+    return _stated(string.get("CONTENT")), _share(number(confidence)) if confidence else None
 
 
 def local_name(element: etree._Element) -> str:
@@ -136,14 +135,20 @@ def _outline(element: etree._Element) -> np.ndarray:
         points = _points(shape.get("points") or shape.get("POINTS") or "")
         if len(points) >= 3:
             return points
-    boxes = [box for box in (element, *element.iterchildren("{*}String")) if box.get("HPOS") and box.get("WIDTH")]
-    if not boxes:
+    values = _boxes([element])
+    if not values[:, 2:].all(1).any():
+        values = _boxes([element, *element.iterchildren("{*}String")])
+    if not len(values):
         return np.empty((0, 2))
-    values = np.array([[number(box.get(key) or "0") for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")] for box in boxes])
-    if values[0, 2:].all() and boxes[0] is element:
-        values = values[:1]
     (left, top), (right, bottom) = values[:, :2].min(0), (values[:, :2] + values[:, 2:]).max(0)
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
+def _boxes(elements: list[etree._Element]) -> np.ndarray:
+    """Left, top, width and height of those elements that have a box, (N, 4)."""
+    boxes = [box for box in elements if box.get("HPOS") and box.get("WIDTH")]
+    values = [[number(box.get(key) or "0") for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")] for box in boxes]
+    return np.array(values).reshape(-1, 4)
 
 
 def _baseline(element: etree._Element) -> np.ndarray | None:
@@ -185,14 +190,19 @@ def _text(element: etree._Element) -> tuple[str | None, float | None]:
             glue = "" if local_name(child) == "HYP" or not parts else gap
             parts.append(glue + (" " if local_name(child) == "SP" else child.get("CONTENT") or ""))
         scores = [number(child.get("WC") or "") for child in strings if child.get("WC")]
-        return clean_text("".join(parts)), _share(float(np.mean(scores))) if scores else None
+        return _stated("".join(parts)), _share(float(np.mean(scores))) if scores else None
     equivalents = sorted(element.findall("{*}TextEquiv"), key=lambda item: number(item.get("index") or "0"))
     if equivalents:
         confidence = equivalents[0].get("conf")
         text = equivalents[0].findtext("{*}Unicode")
-        return clean_text(text), _share(number(confidence)) if confidence else None
+        return _stated(text), _share(number(confidence)) if confidence else None
     words = [_text(word)[0] or "" for word in element.findall("{*}Word")]
-    return clean_text(" ".join(words)), None
+    return _stated(" ".join(words)), None
+
+
+def _stated(text: str | None) -> str | None:
+    """Text without the line breaks and spaces that are the XML's layout, None if nothing is left."""
+    return " ".join(re.split(r"[ \t\r\n]+", text.strip(" \t\r\n"))) or None if text else None
 
 
 def _share(value: float) -> float:

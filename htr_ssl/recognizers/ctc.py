@@ -46,7 +46,7 @@ class Recognizer(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not freeze_encoder):
             short = self.encoder.backbone(images.pixels, images.widths)
             frames = self.encoder.context(short)
-        targets = _padded(batch.targets, batch.target_lengths)
+        targets = padded_targets(batch.targets, batch.target_lengths)
         loss, infeasible = ctc.loss(
             self.head(frames.features).transpose(0, 1), frames.lengths, targets, batch.target_lengths
         )
@@ -66,6 +66,6 @@ def move_head(head: nn.Linear, old: dict[str, Tensor], name: str, mapping: list[
         head.bias[new] = bias[sources]
 
 
-def _padded(targets: Tensor, lengths: Tensor) -> Tensor:
+def padded_targets(targets: Tensor, lengths: Tensor) -> Tensor:
     """Joined labels -> (N, L), zeros behind each label."""
     return nn.utils.rnn.pad_sequence(list(torch.split(targets, lengths.tolist())), batch_first=True)

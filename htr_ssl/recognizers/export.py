@@ -24,6 +24,7 @@ from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path
 from htr_ssl.recognizers._onnx import INPUTS, KEY, OUTPUTS, OnnxNetwork, extra
 from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.reader import Network, load_recognizer
 
 OPSET = 17
@@ -108,7 +109,7 @@ def _lines(header: dict[str, Any]) -> Iterator[Images]:
         yield collate(strips[part], range(len(strips[part]))).images()
 
 
-def _write(recognizer: Recognizer, header: dict[str, Any], path: Path) -> None:
+def _write(recognizer: Recognizer | ProbeRecognizer, header: dict[str, Any], path: Path) -> None:
     """Writes the network alone.
 
     Through TorchScript: it exports every encoder in a second, the newer exporter takes ten and one more package.

@@ -21,6 +21,8 @@ from htr_ssl.errors import UserError
 from htr_ssl.recognizers._batches import batches_of
 from htr_ssl.recognizers._fold import fold_norms
 from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.recognizers.probe import ProbeRecognizer
+from htr_ssl.recognizers.probe import recognizer as build_recognizer
 
 Readings = list[tuple[str, float]]
 """Text and confidence in [0, 1] of each image."""
@@ -128,7 +130,7 @@ class Reader:
         return [(self.charset.decode(indices), confidence) for indices, confidence in ctc.greedy(logits, lengths)]
 
 
-def load_recognizer(path: Path) -> tuple[Recognizer, dict[str, Any]]:
+def load_recognizer(path: Path) -> tuple[Recognizer | ProbeRecognizer, dict[str, Any]]:
     """Recognizer of a safetensors file on the CPU, in evaluation mode, and the file's header.
 
     Raises:
@@ -141,7 +143,8 @@ def load_recognizer(path: Path) -> tuple[Recognizer, dict[str, Any]]:
         )
     options = {key: value for key, value in header["encoder"].items() if key != "name"}
     encoder = model_file.build_encoder(header["encoder"]["name"], options, header["height"], header["channels"])
-    recognizer = Recognizer(encoder, len(Charset.from_header(header["charset"])))
+    classes = len(Charset.from_header(header["charset"]))
+    recognizer = build_recognizer(encoder, classes, header.get("probe", "none"), header.get("scope", "encoder"))
     try:
         recognizer.load_state_dict(state)
     except RuntimeError as error:

@@ -15,13 +15,19 @@ import cv2
 import numpy as np
 
 from htr_ssl import ctc
-from htr_ssl.charset import normalise
+from htr_ssl.charset import listing, normalise
 from htr_ssl.data.readers._common import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.recognizers.reader import Reader
 
 MARGIN = 0.08
 """Paper left and right of a word, in heights of the line, as far as its neighbours allow."""
+FREE = 0.01
+"""Share of ink up to which a column counts as paper."""
+PULL = 0.1
+"""Where words touch: share of ink that a cut may cross to come from the end of the range to the space's frame."""
+EDGE = 0.5
+"""Paper as wide as this, in heights of the line, before a line's first or behind its last word ends the word."""
 INK = 0.35
 """A pixel counts as ink if it is this share of the way from the paper's tone to the ink's, or darker."""
 
@@ -34,7 +40,8 @@ class Word:
         text: the word.
         left: first column [px of the line image].
         right: column behind the last.
-        confidence: geometric mean of the highest posterior of each of its characters, in [0, 1].
+        confidence: geometric mean of the highest posterior of each of its characters and of the spaces beside it, in
+            [0, 1]; so it is low too where the recognizer sees no space to cut at.
     """
 
     text: str
@@ -60,7 +67,8 @@ class WordSamples(Samples):
 def cut(image: np.ndarray, text: str, reader: Reader) -> list[Word]:
     """Words of a line image whose text is known, in reading order.
 
-    Neighbours are parted in the widest gap of ink between the last character of one and the first of the other.
+    Neighbours are parted in the widest gap of ink between the middle of the last frame of the one's last character and
+    that of the first frame of the other's first; where they touch, at the least ink near the space's frames.
 
     Raises:
         ValueError: the text is empty, has characters the recognizer does not know, or does not fit into the image.
@@ -68,27 +76,25 @@ def cut(image: np.ndarray, text: str, reader: Reader) -> list[Word]:
     text = normalise(text)
     unknown = sorted(set(text) - set(reader.charset.characters))
     if unknown:
-        raise ValueError(f"the recognizer does not know {' '.join(unknown)}")
+        raise ValueError(f"the recognizer does not know {listing(unknown)}")
     label = reader.charset.encode(text)
     scores = reader.posteriors(image)
-    spans, _ = ctc.align(scores, label)
-    scale = image.shape[1] / len(scores)
+    spans, _ = ctc.align(scores, label)  # (L, 2)
+    peaks = [scores[first : last + 1, index].max() for (first, last), index in zip(spans, label, strict=True)]
+    centres = (spans + 0.5) * (image.shape[1] / len(scores))  # of the first and last frame [px]
+    spaces = [-1, *(i for i, character in enumerate(text) if character == " "), len(text)]
     ink = _ink(image)
+    paper = round(EDGE * image.shape[0])
+    cuts = [_before(ink, int(centres[0, 0]), paper)]
+    for space in spaces[1:-1]:
+        low, high = int(centres[space - 1, 1]), int(centres[space + 1, 0])
+        cuts.append(_gap(ink, low, max(high, low + 1), centres[space].mean()))
+    cuts.append(len(ink) - _before(ink[::-1], len(ink) - 1 - int(centres[-1, 1]), paper))
     words: list[Word] = []
-    first = 0
-    cuts = [0]
-    bounds: list[tuple[int, int]] = []
-    for word in text.split(" "):
-        bounds.append((first, first + len(word)))
-        first += len(word) + 1
-    for (_, end), (start, _) in pairwise(bounds):
-        low, high = int((spans[end - 1, 1] + 0.5) * scale), int((spans[start, 0] + 0.5) * scale)
-        cuts.append(_gap(ink, low, max(high, low + 1)))
-    cuts.append(image.shape[1])
-    for (start, end), (left, right) in zip(bounds, pairwise(cuts), strict=True):
-        peaks = [scores[spans[i, 0] : spans[i, 1] + 1, label[i]].max() for i in range(start, end)]
+    for (before, after), (left, right) in zip(pairwise(spaces), pairwise(cuts), strict=True):
         left, right = _trimmed(ink, left, right, round(MARGIN * image.shape[0]))
-        words.append(Word(text[start:end], left, right, float(np.exp(np.mean(peaks)))))
+        confidence = float(np.exp(np.mean(peaks[max(before, 0) : after + 1])))
+        words.append(Word(text[before + 1 : after], left, right, confidence))
     return words
 
 
@@ -159,20 +165,35 @@ def _ink(image: np.ndarray) -> np.ndarray:
     return share
 
 
-def _gap(ink: np.ndarray, low: int, high: int) -> int:
-    """Middle of the widest stretch of columns with the least ink in [low, high)."""
+def _gap(ink: np.ndarray, low: int, high: int, space: float) -> int:
+    """Middle of the widest stretch of columns with the least ink in [low, high); without paper, near `space` [px]."""
     low, high = max(0, min(low, len(ink) - 1)), max(1, min(high, len(ink)))
     part = ink[low:high]
-    free = np.flatnonzero(np.diff(np.r_[False, part <= part.min() + 0.01, False]))
-    starts, ends = free[::2], free[1::2]
+    if part.min() > FREE:
+        part = part + PULL * np.abs(np.arange(low, high) + 0.5 - space) / len(part)
+    starts, ends = _stretches(part <= part.min() + FREE)
     widest = int((ends - starts).argmax())
     return low + int(starts[widest] + ends[widest]) // 2
 
 
+def _before(ink: np.ndarray, first: int, paper: int) -> int:
+    """A column of the paper before the ink around column `first`, if there are `paper` columns of it, else 0."""
+    starts, ends = _stretches(ink[: max(first, 0)] <= FREE)
+    wide = ends[ends - starts >= paper]
+    return int(wide[-1]) - paper // 2 if len(wide) else 0
+
+
+def _stretches(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First column of each run of true ones, and the column behind its last."""
+    ends = np.flatnonzero(np.diff(np.r_[False, columns, False]))
+    return ends[::2], ends[1::2]
+
+
 def _trimmed(ink: np.ndarray, left: int, right: int, margin: int) -> tuple[int, int]:
     """Bounds without the paper at both ends, but for a margin."""
+    left = min(left, len(ink) - 1)
     right = max(right, left + 1)
-    columns = np.flatnonzero(ink[left:right] > 0.01)
+    columns = np.flatnonzero(ink[left:right] > FREE)
     if not len(columns):
         return left, right
     return max(left, left + int(columns[0]) - margin), min(right, left + int(columns[-1]) + 1 + margin)

@@ -74,7 +74,7 @@ class Checkpoints(Callback):
             **self._clock.row(trainer.world_size),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
-        row |= self._terms(module) | module.checks
+        row |= self._terms(module) | module.checks | module.health()
         self.rows.append(row)
         if module.checks:
             if module.checks["val_cer"] < self.best:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from htr_ssl.config import TrainConfig
+from htr_ssl.data.loading import Place
 from htr_ssl.environment import isa
 
 Precision = Literal["32-true", "bf16-mixed"]
@@ -26,23 +27,25 @@ def threads(config: TrainConfig) -> int:
     return config.threads or max(1, (os.cpu_count() or 1) // (config.devices if on_cpu else 1))
 
 
-def workers(config: TrainConfig, in_memory: bool) -> int:
+def workers(config: TrainConfig, place: Place) -> int:
     """Loader processes of each process."""
     if config.workers >= 0:
         return config.workers
-    return 0 if in_memory else max(1, ((os.cpu_count() or 2) - 1) // config.devices)
+    return 0 if place != "source" else max(1, ((os.cpu_count() or 2) - 1) // config.devices)
 
 
-def explained(config: TrainConfig, device: torch.device, in_memory: bool) -> dict[str, str]:
+def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[str, str]:
     """Every choice and its reason, in words."""
     count = config.devices * config.num_nodes
     number = "bf16" if precision(config.precision, device) == "bf16-mixed" else "32"
     cores = f"train.threads=0: {os.cpu_count()} cores" + (f" for {config.devices} processes" if count > 1 else "")
-    fit = f"the images {'fit' if in_memory else 'do not fit'} in memory"
+    fit = {"memory": "the images fit in memory", "cache": "data.cache has the images decoded"}.get(
+        place, "the images do not fit in memory"
+    )
     share = f", about {config.batch_size / count:g} images of each batch per process" if count > 1 else ""
     return {
         "precision": f"{number}: {_why(device) if config.precision == 'auto' else 'as configured'}",
-        "workers": f"{workers(config, in_memory)}: {fit if config.workers < 0 else 'as configured'}",
+        "workers": f"{workers(config, place)}: {fit if config.workers < 0 else 'as configured'}",
         "threads": f"{torch.get_num_threads()}: {'as configured' if config.threads else cores}",
         "devices": f"{count} × {device.type}: train.device={config.device}, {config.devices} per machine × "
         f"{config.num_nodes}{share}",

@@ -23,6 +23,7 @@ from torch import distributed as group
 
 from htr_ssl.config import TrainConfig
 from htr_ssl.errors import UserError
+from htr_ssl.methods._joined import share
 
 _STARTED = (
     "LOCAL_RANK",
@@ -108,19 +109,8 @@ def total(values: list[float]) -> list[float]:
 
 
 def scale(weight: Tensor | float) -> Tensor | float:
-    """Factor of this process's loss: its share of the weight × the number of processes.
-
-    Mean gradients of the scaled losses are then the gradient of the loss over the joined batch.
-
-    Args:
-        weight: what the loss was divided by (characters, images, …).
-    """
-    if not _several():
-        return 1.0
-    own = torch.as_tensor(weight, dtype=torch.float32, device=_device()).clone()
-    joined = own.clone()
-    group.all_reduce(joined)
-    return own * group.get_world_size() / joined.clamp(min=1e-9)
+    """Factor of this process's loss; see `share`."""
+    return share(weight, _device()) if _several() else 1.0
 
 
 def gathered(value: Any) -> list[Any]:

@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader
 from htr_ssl import model_file
 from htr_ssl.config import Strict, TrainConfig
 from htr_ssl.config_files import dump_config, load_config
-from htr_ssl.data.loading import StepSampler, Strips, sorted_batches
+from htr_ssl.data.loading import Strips
+from htr_ssl.data.order import StepSampler, sorted_batches
 from htr_ssl.environment import environment, hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
@@ -61,7 +62,8 @@ def _comparable(config: Strict) -> str:
     hardware = ("device", "devices", "num_nodes", "threads", "workers", "track")
     neutral = {name: TrainConfig.model_fields[name].default for name in hardware}
     train = config.train.model_copy(update=neutral)  # type: ignore[attr-defined]
-    return dump_config(config.model_copy(update={"train": train}))
+    data = config.data.model_copy(update={"cache": None})  # type: ignore[attr-defined]
+    return dump_config(config.model_copy(update={"train": train, "data": data}))
 
 
 def summary(checks: Checkpoints, train: Strips, device: torch.device) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def fit(
     """
     device = model_file.resolve_device(config.device)
     checkpoints = Checkpoints(out, config.patience)
-    checkpoints.choices = choices.explained(config, device, train.in_memory)
+    checkpoints.choices = choices.explained(config, device, train.place)
     state = _load_state(checkpoints)
     facts = {"images": len(train), "widths": sum(train.widths), "step": state["global_step"] if state else 0}
     together = distributed.Together(facts)
@@ -155,8 +157,9 @@ def _loaders(
 ) -> tuple[Any, Any]:
     """Loaders of this process's share of the training and the validation images."""
     place = (distributed.rank(config), distributed.world(config))
-    sampler = StepSampler(train.widths, config.batch_size, seed, config.steps, config.check_every, *place)
-    options: dict[str, Any] = {"num_workers": choices.workers(config, train.in_memory)}
+    rounds = (config.steps, config.check_every)
+    sampler = StepSampler(train.widths, config.batch_size, seed, *rounds, *place, train.pieces())
+    options: dict[str, Any] = {"num_workers": choices.workers(config, train.place)}
     options |= {"persistent_workers": options["num_workers"] > 0, "pin_memory": device.type == "cuda"}
     loader = DataLoader(train, sampler=sampler, batch_size=None, **options)
     if validation is None:

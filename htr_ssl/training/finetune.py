@@ -12,7 +12,7 @@ from lightning.pytorch import Callback
 
 from htr_ssl import ctc, model_file
 from htr_ssl.charset import NORMALISATION, Charset, listing, merge
-from htr_ssl.config import FinetuneConfig
+from htr_ssl.config import FinetuneConfig, Scope
 from htr_ssl.data import subset_lists, subsets
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
@@ -20,7 +20,9 @@ from htr_ssl.data.splitting import carried, refuse_mixed
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
 from htr_ssl.recognizers.ctc import Recognizer, move_head
-from htr_ssl.training import engine
+from htr_ssl.recognizers.probe import ProbeRecognizer
+from htr_ssl.recognizers.probe import recognizer as build_recognizer
+from htr_ssl.training import engine, pseudo
 from htr_ssl.training.module import Labelled, System
 
 FILE = "model.safetensors"
@@ -42,6 +44,9 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     if config.init:
         refuse_mixed(samples.facts, model_file.read_header(Path(config.init)), (config.data.source, config.init))
     rows, subset_hash, subset_list = labelled_rows(samples, config, out)
+    if config.pseudo:
+        samples, more = pseudo.added(samples, config.pseudo, rows, config.data)
+        rows = rows + more
     train = Strips(samples, rows, config.data)
     validation = Strips(
         samples, _some(rows_of(samples, "validation", labelled=True), config, "validation"), config.data
@@ -52,13 +57,13 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
     )
     charset = Charset.build(train.texts())
-    recognizer, charset, report = _recognizer(config, encoder, header, charset)
+    recognizer, charset, scope, report = _recognizer(config, encoder, header, charset)
     train.labels = [charset.encode(text) for text in train.texts()]
     _check(train, encoder, validation, charset, out)
 
     system = System(Labelled(recognizer, TextAugment(config.augment), config.head_warmup), config.train, config.seed)
     system.charset, system.references = charset, validation.texts()
-    title = f"finetune {100 * config.fraction:g} %"
+    title = f"{'finetune' if config.probe == 'none' else f'{config.probe} probe'} {100 * config.fraction:g} %"
     checks = engine.fit(system, train, validation, config.train, out, config.seed, title, progress, callbacks)
     _, state = model_file.read(checks.best_weights)
     summary = engine.summary(checks, train, device)
@@ -66,9 +71,12 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         path,
         state,
         header
-        | {"kind": "recognizer", "scope": "encoder", "charset": charset.to_header(), "init": config.init}
-        | {"method": _method(config), "fraction": config.fraction, "seed": config.seed, "labels": len(train)}
-        | {"data": config.data.model_dump(), "level": config.data.level, "max_width": config.data.max_width}
+        | {"kind": "recognizer", "probe": config.probe, "scope": scope, "charset": charset.to_header()}
+        | {"init": config.init, "method": _method(config)}
+        | {"fraction": config.fraction, "seed": config.seed, "labels": len(train)}
+        | {"pseudo_sha256": pseudo.digest(pseudo.read(config.pseudo)) if config.pseudo else None}
+        | {"data": config.data.model_dump(exclude={"cache"}), "level": config.data.level}
+        | {"max_width": config.data.max_width}
         | {**carried(samples.facts), "subset_list": subset_list}
         | {"subset_sha256": subset_hash, "normalisation": NORMALISATION, "val_cer": checks.best},
     )
@@ -98,23 +106,29 @@ def _some(rows: list[int], config: FinetuneConfig, split: str) -> list[int]:
 
 def _recognizer(
     config: FinetuneConfig, encoder: Any, header: dict[str, Any], charset: Charset
-) -> tuple[Recognizer, Charset, str]:
-    """Recognizer with the weights of `init`, its charset, and a line on what became of the old one."""
-    if not config.init:
-        return (
-            Recognizer(encoder, len(charset)),
-            charset,
-            f"{len(charset) - 1} characters: {listing(charset.characters)}",
-        )
-    old_header, rest = model_file.load_encoder(config.init, encoder, header)
+) -> tuple[Recognizer | ProbeRecognizer, Charset, Scope, str]:
+    """Recognizer with the weights of `init`, its charset, the part of its encoder in use, and a line on the charset.
+
+    A probe's head starts anew: an old one would bring what it learnt together with the encoder.
+
+    Raises:
+        UserError: `head_warmup` with a probe, or what `init` holds does not fit.
+    """
+    if config.probe != "none" and config.head_warmup:
+        raise UserError(f"head_warmup={config.head_warmup:g}: a {config.probe} probe trains only its head; set it to 0")
     report = f"{len(charset) - 1} characters: {listing(charset.characters)}"
+    if not config.init:
+        return build_recognizer(encoder, len(charset), config.probe), charset, "encoder", report
+    old_header, rest = model_file.load_encoder(config.init, encoder, header)
     mapping: list[int | None] = []
     if "charset" in old_header:
         charset, mapping, report = merge(Charset.from_header(old_header["charset"]), charset, config.charset)
-    recognizer = Recognizer(encoder, len(charset))
-    for name in ("head", "shortcut"):
-        move_head(getattr(recognizer, name), rest, name, mapping)
-    return recognizer, charset, report
+    scope: Scope = old_header.get("scope", "encoder") if config.probe != "none" else "encoder"
+    recognizer = build_recognizer(encoder, len(charset), config.probe, scope)
+    if config.probe == old_header.get("probe", "none") == "none":
+        for name in ("head", "shortcut"):
+            move_head(getattr(recognizer, name), rest, name, mapping)
+    return recognizer, charset, scope, report
 
 
 def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, out: Path) -> None:
@@ -147,7 +161,12 @@ def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, ou
 
 
 def _method(config: FinetuneConfig) -> str:
-    """What the recognizer started from, for tables."""
+    """What the recognizer started from, and whether it had pseudo-labels, for tables."""
+    start = _start(config)
+    return f"{start}+pseudo" if config.pseudo else start
+
+
+def _start(config: FinetuneConfig) -> str:
     if not config.init:
         return "supervised"
     header = model_file.read_header(Path(config.init))

@@ -7,6 +7,7 @@ weighted with their number of images.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,10 @@ from htr_ssl.config import TrainConfig
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Batch
 from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.seeds import derive
 from htr_ssl.training import distributed
+from htr_ssl.training.collapse import Monitor
 from htr_ssl.training.optim import optimiser, schedule
 
 
@@ -52,7 +55,7 @@ class Labelled(nn.Module):
         unused: whether a step may leave parameters without a gradient; a frozen encoder has none.
     """
 
-    def __init__(self, recognizer: Recognizer, augment: TextAugment, head_warmup: float) -> None:
+    def __init__(self, recognizer: Recognizer | ProbeRecognizer, augment: TextAugment, head_warmup: float) -> None:
         super().__init__()
         self.model = recognizer
         self.augment = augment
@@ -74,6 +77,7 @@ class System(LightningModule):
         scale: factor of the last step's loss, 1 if there is one process.
         checks: scores of the last validation.
         samples: written and read of a few validation images.
+        monitor: measures the encoder at every check of a pretraining.
     """
 
     def __init__(self, task: Unlabelled | Labelled, config: TrainConfig, seed: int) -> None:
@@ -87,6 +91,8 @@ class System(LightningModule):
         self.checks: dict[str, float] = {}
         self.samples: list[tuple[str, str]] = []
         self._read: dict[int, str] = {}
+        self.monitor: Monitor | None = None
+        self._warned = False
         self.charset: Charset | None = None
         self.references: Sequence[str] = ()
 
@@ -149,6 +155,21 @@ class System(LightningModule):
         self.samples = [(self.references[i], self._read[i]) for i in chosen]
         self.log("val_cer", torch.tensor(self.checks["val_cer"]))
         self.best_model().train()
+
+    def health(self) -> dict[str, float]:
+        """Measures of the encoder, if there is a monitor; a collapse is warned of once."""
+        if self.monitor is None:
+            return {}
+        found = self.monitor(self.best_model().encoder)
+        wrong = self.monitor.verdict(found)
+        if wrong and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"step {self.global_step}: the encoder has collapsed: {wrong}; what it learns from here on is worth "
+                "little. Stop it, and try a lower train.lr, stronger views or another method (docs/methods.md)",
+                stacklevel=2,
+            )
+        return found
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: str | None = None

@@ -15,7 +15,7 @@ from htr_ssl.config_files import load_config
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.data.splitting import carried, refuse_mixed
 from htr_ssl.files import write_json
-from htr_ssl.training import engine
+from htr_ssl.training import collapse, engine
 from htr_ssl.training.module import System, Unlabelled
 
 FILE = "encoder.safetensors"
@@ -44,6 +44,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
         refuse_mixed(samples.facts, old, (config.data.source, config.init))
     method = build_method(config.method.name, config.method.options(), encoder)
     system = System(Unlabelled(method), config.train, config.seed)
+    system.monitor = collapse.Monitor(strips[collapse.chosen(len(strips))], encoder, config.seed)
     checks = engine.fit(
         system, strips, None, config.train, out, config.seed, f"pretrain {config.method.name}", progress, callbacks
     )
@@ -51,12 +52,13 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     if config.scope == "backbone":
         state = {name: value for name, value in state.items() if name.startswith("encoder.backbone.")}
     summary = engine.summary(checks, strips, device)
+    summary["encoder"] = {name: checks.rows[-1][name] for name in collapse.NAMES}
     model_file.save(
         path,
         state,
         header
         | {"kind": "encoder", "scope": config.scope, "method": config.method.model_dump(), "init": config.init}
-        | {"seed": config.seed, "data": config.data.model_dump(), "level": config.data.level}
+        | {"seed": config.seed, "data": config.data.model_dump(exclude={"cache"}), "level": config.data.level}
         | {"normalisation": NORMALISATION, "max_width": config.data.max_width, **carried(samples.facts)},
     )
     write_json(out / "summary.json", summary)

@@ -65,7 +65,7 @@ def run(config: PretrainConfig | FinetuneConfig, out: Path, steps: int = 40) -> 
         "name": config.name,
         **result,
         "preparation_s": round(watch.started - started, 2),
-        "settings": choices.explained(train, model_file.resolve_device(train.device), watch.loader.dataset.in_memory),
+        "settings": choices.explained(train, model_file.resolve_device(train.device), watch.loader.dataset.place),
         "environment": environment(),
         "per_step_ms": [{name: round(1000 * value, 2) for name, value in step.items()} for step in watch.steps],
     }
@@ -81,7 +81,7 @@ def _measured(watch: Stopwatch, config: TrainConfig) -> dict[str, Any]:
     loader = _loader_cost(watch.loader)
     seconds = {name: statistics.fmean(step[name] for step in timed) for name in STAGES}
     # Without loader processes the wait is the making of the batch; with them, decoding goes on beside the steps.
-    inside = not loader["workers"] and not loader["in_memory"]
+    inside = not loader["workers"] and loader["place"] == "source"
     decode = min(seconds["wait"], loader["decode_ms"] / 1000) if inside else 0.0
     seconds = {"wait": seconds.pop("wait") - decode, "decode": decode, **seconds}
     return {
@@ -115,7 +115,7 @@ def _loader_cost(loader: Any) -> dict[str, Any]:
         collate(made, positions)
         decode, collating = decode + decoded - start, collating + time.perf_counter() - decoded
     return {
-        "in_memory": strips.in_memory,
+        "place": strips.place,
         "images": len(strips),
         "workers": loader.num_workers,
         "decode_ms": round(1000 * decode / _SAMPLED, 2),

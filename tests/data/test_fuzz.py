@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from miniatures import LAYOUTS
 
+from htr_ssl import plugins
 from htr_ssl.data import importing
 from htr_ssl.data.reading import read
 from htr_ssl.errors import UserError
@@ -58,6 +59,11 @@ def damage(data: bytes, random: np.random.Generator) -> bytes:
         return data[:end] + data[place:end] * int(random.integers(1, 50)) + data[end:]
     splinter = SPLINTERS[int(random.integers(len(SPLINTERS)))]
     return data[:place] + splinter + data[place if kind == 5 else end :]
+
+
+def test_enough_inputs_over_all_readers():
+    assert {reader for reader, _, _ in LAYOUTS.values()} == set(plugins.names("htr_ssl.data.readers"))
+    assert ROUNDS * len(LAYOUTS) >= 900
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

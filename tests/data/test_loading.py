@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from htr_ssl.config import DataConfig
-from htr_ssl.data.loading import StepSampler, Strips, collate, read_samples, rows_of, sorted_batches
+from htr_ssl.data import importing, order
+from htr_ssl.data.loading import Strips, collate, read_samples, rows_of
+from htr_ssl.data.order import StepSampler, sorted_batches
+from htr_ssl.data.reading import read
 from htr_ssl.errors import UserError
 
 
@@ -46,6 +49,35 @@ def test_batches_hold_images_of_like_width():
     spread = [np.ptp(widths[batch]) for batch in StepSampler(widths, 16, 0, 100, 100)]
     assert np.mean(spread) < 100
     assert list(StepSampler(widths, 16, 1, 5, 5)) != list(StepSampler(widths, 16, 0, 5, 5))
+
+
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30),
+    batch_size=st.integers(1, 8),
+    window=st.integers(1, 400),
+    seed=st.integers(0, 3),
+)
+def test_sources_in_pieces_are_read_piece_by_piece(sizes, batch_size, window, seed):
+    """Every image once a pass, in an order of steps; a piece is needed in a window or two in a row."""
+    pieces = np.repeat(np.arange(len(sizes)), sizes)
+    widths = np.random.default_rng(seed).integers(8, 500, len(pieces))
+    per_pass = -(-len(pieces) // batch_size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order, "WINDOW", window)
+        batches = list(StepSampler(widths, batch_size, seed, 2 * per_pass, 2 * per_pass, pieces=pieces))
+        later = StepSampler(widths, batch_size, seed, 2 * per_pass, per_pass, pieces=pieces)
+        later.set_epoch(1)
+        assert list(later) == batches[per_pass:]
+    size = max(1, window // (40 * batch_size)) * 40
+    for start in (0, per_pass):
+        positions = [i for batch in batches[start : start + per_pass] for i in batch]
+        assert np.bincount(positions, minlength=len(pieces)).min() >= 1
+        windows = [batches[start : start + per_pass][i : i + size] for i in range(0, per_pass, size)]
+        needed = [{int(pieces[i]) for batch in part for i in batch} for part in windows]
+        for piece, count in enumerate(sizes):
+            used = [number for number, part in enumerate(needed) if piece in part]
+            whole = used[:-1] if len(used) > 1 and used[-1] == len(needed) - 1 else used  # the last batch is filled up
+            assert whole[-1] - whole[0] <= -(-count // (size * batch_size))
 
 
 @given(st.lists(st.integers(8, 200), min_size=1, max_size=6), st.sampled_from([1, 3]))
@@ -98,10 +130,23 @@ def test_images_beyond_the_memory_are_decoded_when_asked_for(folder):
     samples = read_samples(config)
     rows = rows_of(samples, "train", labelled=False)
     near, far = Strips(samples, rows, config), Strips(samples, rows, config, memory=10_000)
-    assert near.in_memory
-    assert not far.in_memory
+    assert near.place == "memory"
+    assert far.place == "source"
     assert near.widths == far.widths
     assert near[[3, 1, 20]].raw.equal(far[[3, 1, 20]].raw)
     near.keep([3, 20])
     far.keep([3, 20])
     assert near[[0, 1]].raw.equal(far[[0, 1]].raw)
+
+
+def test_parquet_beyond_the_memory_is_read_in_pieces(folder, tmp_path, monkeypatch):
+    """Row groups are the pieces; rows that were left out do not shift them."""
+    monkeypatch.setattr(importing, "GROUP", 8)
+    (folder / "05.png").write_bytes(b"")
+    importing.write(read(folder), tmp_path / "x.parquet")
+    config = DataConfig(source=str(tmp_path / "x.parquet"), height=32)
+    samples = read_samples(config)
+    assert Strips(samples, range(29), config).pieces() is None
+    strips = Strips(samples, range(2, 29), config, memory=10_000)
+    assert strips.pieces().tolist() == [row // 8 for row in range(2, 29)]
+    assert read(folder, "images").pieces() is None

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from htr_ssl import plugins
+from htr_ssl.data.readers import parquet
 from htr_ssl.data.readers._common import clean_text, natural, split_of
 from htr_ssl.data.reading import READERS, read
 from htr_ssl.errors import UserError
@@ -189,6 +191,19 @@ def test_many_row_groups_and_pickling(tmp_path):
     assert [tone(again[row]) for row in order] == order
 
 
+def test_few_row_groups_are_kept_whoever_asks(tmp_path, monkeypatch):
+    """Threads ask at random for images of 20 row groups of which two fit into the memory given."""
+    rows = 200
+    images = [{"bytes": bytes([row]) * 1000, "path": f"{row}.png"} for row in range(rows)]
+    pq.write_table(pa.table({"image": images}), tmp_path / "x.parquet", row_group_size=10)
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 25_000)
+    samples = read(tmp_path / "x.parquet")
+    order = np.random.default_rng(0).integers(0, rows, 1000).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(samples.image, order)) == [bytes([row]) * 1000 for row in order]
+    assert len(samples._cache) == 2
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -254,3 +269,43 @@ def test_natural_order_is_total(names):
 def test_split_names():
     names = {"Train": "train", " val ": "validation", "dev": "validation", "testing": "test", "tests": None, "": None}
     assert {name: split_of(name) for name in names} == names
+
+
+ODD = "e\u0301te\u0301\u00a0ici"
+
+
+def odd_gt_txt(root: Path) -> None:
+    put(root, "0.png", "1.png")
+    (root / "0.gt.txt").write_text(f" {ODD}\n", encoding="utf-8")
+    (root / "1.gt.txt").write_text("  deux  mots\r\n", encoding="utf-8")
+
+
+def odd_table(root: Path) -> None:
+    put(root, "0.png", "1.png")
+    (root / "list.tsv").write_text(f"0.png\t{ODD}\n1.png\tdeux  mots\n", encoding="utf-8")
+
+
+def odd_parquet(root: Path) -> None:
+    table(root / "x.parquet", 2, text=[ODD, "deux  mots"])
+
+
+def odd_page_xml(root: Path) -> None:
+    Image.new("L", (100, 100), 200).save(root / "x.png")
+    lines = "".join(
+        f'<TextLine id="l{number}"><Coords points="0,{top} 90,{top} 90,{top + 30} 0,{top + 30}"/>'
+        f"<TextEquiv><Unicode>\n  {text}\n</Unicode></TextEquiv></TextLine>"
+        for number, (top, text) in enumerate([(0, ODD), (50, "deux  mots")])
+    )
+    start = '<PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15">'
+    page = f'<Page imageFilename="x.png" imageWidth="100" imageHeight="100"><TextRegion id="r">{lines}'
+    (root / "x.xml").write_text(f"{start}{page}</TextRegion></Page></PcGts>", encoding="utf-8")
+
+
+@pytest.mark.parametrize("make", [odd_gt_txt, odd_table, odd_parquet, odd_page_xml])
+def test_texts_are_clean_and_known_as_written(tmp_path, make):
+    """Training gets composed letters and plain spaces; what the file has besides plain spaces is not forgotten."""
+    make(tmp_path)
+    samples = read(tmp_path)
+    assert samples.column("text") == [sample.text for sample in samples] == ["\u00e9t\u00e9 ici", "deux mots"]
+    assert {row: text.strip() for row, text in samples.as_written().items()} == {0: ODD}
+    assert pickle.loads(pickle.dumps(samples)).as_written() == samples.as_written()

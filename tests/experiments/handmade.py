@@ -58,9 +58,13 @@ def predictions(correct: float, seed: int, pages: int = 12, per_page: int = 10) 
     return items
 
 
-def put_result(config: TableConfig, out: Path, row: str, fraction: float, seed: int, items: list[Prediction]) -> None:
+def put_result(
+    config: TableConfig, out: Path, row: str, fraction: float, seed: int, items: list[Prediction], probe: str = "none"
+) -> None:
     """A finished cell whose readings are given."""
-    cell = next(c for c in plan.plan(config, out) if (c.row, c.fraction, c.seed) == (row, fraction, seed))
+    cell = next(
+        c for c in plan.plan(config, out) if (c.row, c.fraction, c.seed, c.probe) == (row, fraction, seed, probe)
+    )
     mark = plan.cell_hash(config, cell)
     plan.claim(cell.folder, mark, out)
     write_predictions(cell.folder / PREDICTIONS, items)

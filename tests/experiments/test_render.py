@@ -2,16 +2,24 @@ import csv
 import io
 import re
 from html.parser import HTMLParser
+from itertools import product
 
 import cv2
 import numpy as np
 import pytest
-from handmade import WORDS, draw, predictions
+from handmade import WORDS, draw, predictions, put_result
 from test_statistics import METHOD, collected
 
-from htr_ssl.experiments import pictures, render, report
+from htr_ssl.config import TableConfig
+from htr_ssl.config_files import dump_config
+from htr_ssl.data.augment import VIEWS
+from htr_ssl.experiments import pictures, render, report, table
 from htr_ssl.experiments.caption import caption
 from htr_ssl.experiments.evaluate import Prediction
+from htr_ssl.files import write_text
+
+SHARES = {"none": 0.8, "linear": 0.2, "bilstm": 0.5}
+"""Words read correctly, by probe."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def pixels(png):
 
 def test_markdown_has_every_value(results):
     text = render.markdown(results)
-    rate = results.summaries["masked_image", 0.05].rates["wacc"]
+    rate = results.summaries["masked_image", 0.05, "none"].rates["wacc"]
     spread = f"± {100 * rate.deviation:.1f} [{100 * rate.interval[0]:.1f}, {100 * rate.interval[1]:.1f}]"
     assert f"| masked\\_image | **{100 * rate.mean:.1f} {spread}** |" in text
     rows = [line for line in text.split("\n") if line.startswith("| ")]
@@ -50,7 +58,7 @@ def test_caption_states_the_protocol(results):
         "a.parquet, word images; test split, n = 120",
         "5 %: 15 labels, seeds 0, 1; 100 %: 300 labels",
         "crnn (preset small",
-        "masked_image (2000 steps)",
+        "masked_image (2000 steps of 32 images, peak learning rate 0.001)",
         "with seed 0, and shared by all fractions and seeds",
         "NFC, single spaces",
         "WAcc is the share of word images read exactly",
@@ -67,11 +75,57 @@ def test_caption_says_if_cells_were_tested_on_different_samples(results, tmp_pat
     assert "not the same in all cells" in caption(collected(tmp_path, cells))
 
 
+def test_caption_says_what_each_row_was_trained_with(tmp_path):
+    def stage(name, **changes):
+        return {"method": {"name": name, **changes}, "train": {"steps": 30, "batch_size": 10}}
+
+    rows = {"supervised": [], "a": [stage("masked_image")]}
+    rows["b"] = [stage("simclr", temperature=0.2, augment=VIEWS.model_dump() | {"blur": 0.0})]
+    text = caption(collected(tmp_path / "same", {}, rows=rows))
+    assert "a: masked_image (30 steps of 10 images, peak learning rate 0.001);" in text
+    assert "b: simclr (30 steps of 10 images, peak learning rate 0.001, temperature 0.2, augment.blur 0.0)" in text
+    assert "Self-supervision sees 300 images (steps × batch size) in every row that has some" in text
+    rows["c"] = [{"synthetic": {"samples": 70}}, {**stage("simclr"), "scope": "backbone"}, {"pseudo": {"keep": 0.2}}]
+    rows["d"] = [stage("rotation"), stage("simclr")]
+    text = caption(collected(tmp_path / "other", {}, rows=rows))
+    assert "Self-supervision does not see equally many images (steps × batch size): a 300, b 300, c 300, d 600" in text
+    assert "CTC on synthetic handwriting (2000 steps of 32 images, peak learning rate 0.001, samples 70) then" in text
+    assert "backbone only) then pseudo-labels (2000 steps of 32 images, peak learning rate 0.001, keep 20 %)" in text
+    assert "Under a probe" not in text
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory):
+    """Two rows and what a backbone alone hands on, fine-tuned and under both probes."""
+    out = tmp_path_factory.mktemp("probed")
+    rows = {"supervised": [], "masked_image": METHOD, "half": [{**METHOD[0], "scope": "backbone"}]}
+    value = {"rows": rows, "fractions": [0.05, 1.0], "seeds": [0], "probes": [*SHARES]}
+    config = TableConfig.model_validate({**value, "data": {"source": "a.parquet", "level": "word"}})
+    write_text(out / "config.yaml", dump_config(config))
+    config = table.collect(out).config
+    for number, (row, fraction, probe) in enumerate(product(rows, (0.05, 1.0), SHARES)):
+        put_result(config, out, row, fraction, 0, predictions(SHARES[probe], number), probe)
+    return table.collect(out)
+
+
+def test_probes_are_parts_of_their_own(probed):
+    text = render.markdown(probed)
+    heads = [line for line in text.split("\n") if line.startswith("## ")]
+    assert heads == ["## Full fine-tuning", "## Frozen encoder, linear probe", "## Frozen encoder, BiLSTM probe"]
+    for part, share in zip(text.split("\n## ")[1:], SHARES.values(), strict=True):
+        values = re.findall(r"^\| (?:supervised|masked)[^|]*\| (\d+\.\d)", part, re.MULTILINE)
+        assert [float(value) for value in values[:2]] == pytest.approx([100 * share] * 2, abs=15)
+    assert "Of half the backbone's frames are probed" in text
+    assert caption(probed).count("Under a probe the encoder is frozen") == 1
+    assert report.table(probed).count("<h3>") == 3
+    assert pixels(pictures.curve(probed)).shape[1] > 2.5 * pixels(pictures.curve(probed, "cer")).shape[0]
+
+
 def test_csv_is_long_and_exact(results):
     rows = list(csv.DictReader(io.StringIO(render.csv_text(results))))
     assert len(rows) == 2 * 2 * 3
     for row in rows:
-        rate = results.summaries[row["row"], float(row["fraction"])].rates[row["metric"]]
+        rate = results.summaries[row["row"], float(row["fraction"]), row["probe"]].rates[row["metric"]]
         assert float(row["mean"]) == rate.mean
         assert (float(row["low"]), float(row["high"])) == rate.interval
         assert (row["p"] == "") == (row["row"] == "supervised")

@@ -27,7 +27,7 @@ def collected(out, cells, seeds=(0, 1, 2), rows=None, fractions=(0.05,)):
 def test_mean_and_deviation_are_over_seeds(tmp_path):
     items = {seed: predictions(0.3 + 0.1 * seed, seed) for seed in range(3)}
     result = collected(tmp_path, {("supervised", 0.05, seed): value for seed, value in items.items()})
-    summary = result.summaries["supervised", 0.05]
+    summary = result.summaries["supervised", 0.05, "none"]
     for metric in ("wacc", "cer", "wer"):
         values = [score(value, "word")[metric] for value in items.values()]
         assert summary.rates[metric].mean == pytest.approx(statistics.fmean(values))
@@ -38,7 +38,11 @@ def test_mean_and_deviation_are_over_seeds(tmp_path):
 
 def test_one_seed_has_no_deviation_and_the_interval_of_its_result(tmp_path):
     items = predictions(0.5, 0)
-    rate = collected(tmp_path, {("supervised", 0.05, 0): items}, seeds=[0]).summaries["supervised", 0.05].rates["cer"]
+    rate = (
+        collected(tmp_path, {("supervised", 0.05, 0): items}, seeds=[0])
+        .summaries["supervised", 0.05, "none"]
+        .rates["cer"]
+    )
     assert rate.deviation is None
     assert list(rate.interval) == score(items, "word")["cer_ci"]
 
@@ -47,7 +51,7 @@ def test_interval_resamples_pages_with_the_counts_of_all_seeds(tmp_path):
     items = predictions(0.5, 0)
     same = collected(tmp_path, {("supervised", 0.05, seed): items for seed in range(3)})
     # Three times the same readings are no more certain than once.
-    assert same.summaries["supervised", 0.05].rates["wacc"].interval == tuple(score(items, "word")["wacc_ci"])
+    assert same.summaries["supervised", 0.05, "none"].rates["wacc"].interval == tuple(score(items, "word")["wacc_ci"])
 
 
 def test_comparison_is_paired_on_the_seeds_both_have(tmp_path):
@@ -55,7 +59,7 @@ def test_comparison_is_paired_on_the_seeds_both_have(tmp_path):
     other = {seed: predictions(0.6, 10 + seed) for seed in (0, 1, 2)}
     cells = {("supervised", 0.05, seed): value for seed, value in base.items()}
     cells |= {("masked", 0.05, seed): value for seed, value in other.items()}
-    rate = collected(tmp_path, cells).summaries["masked", 0.05].rates["wacc"]
+    rate = collected(tmp_path, cells).summaries["masked", 0.05, "none"].rates["wacc"]
     first, second = (
         sum(metrics.count([i.written for i in items[s]], [i.read for i in items[s]], "word") for s in (0, 1))
         for items in (base, other)
@@ -100,6 +104,6 @@ def test_without_a_supervised_row_nothing_is_compared(tmp_path):
 def test_samples_only_one_of_them_read_are_left_out_of_the_comparison(tmp_path):
     cells = {("supervised", 0.05, 0): predictions(0.4, 1)[5:], ("masked", 0.05, 0): predictions(0.6, 2)[:-7]}
     result = collected(tmp_path, cells, [0])
-    rates = result.summaries["masked", 0.05].rates
+    rates = result.summaries["masked", 0.05, "none"].rates
     right = [sum(i.read == i.written for i in predictions(share, seed)[5:-7]) for share, seed in ((0.4, 1), (0.6, 2))]
     assert rates["wacc"].comparison.difference == pytest.approx((right[1] - right[0]) / (120 - 12))

@@ -77,8 +77,9 @@ def test_synthetic_texts_are_those_of_the_labelled_subset(whole):
     for cell in whole.cells:
         if cell.row == "both":
             ids = subsets.read(cell.folder / "finetune" / "subset.txt")
-            assert (cell.folder / "texts.txt").read_text().split("\n")[:-1] == [known[name] for name in ids]
-            assert cell.result["init"] == str(cell.folder / "synthetic_1" / "model.safetensors")
+            stage = whole.out / "stages" / "both_1" / cell.folder.name
+            assert (stage / "texts.txt").read_text().split("\n")[:-1] == [known[name] for name in ids]
+            assert cell.result["init"] == str(stage / "finetune" / "model.safetensors")
 
 
 def test_files_of_the_table(whole):
@@ -120,8 +121,23 @@ def test_hardware_and_name_change_no_hash(words):
     config, cell = make(words), plan.plan(make(words), words.parent)[1]
     other = make(words, name="x", train={**TRAIN, "device": "cuda", "threads": 7})
     assert plan.cell_hash(other, cell) == plan.cell_hash(config, cell)
+    cached = config.model_copy(update={"data": config.data.model_copy(update={"cache": "cache"})})
+    assert plan.cell_hash(cached, cell) == plan.cell_hash(config, cell)
     for change in ({"train": {**TRAIN, "steps": 3}}, {"augment": {"slant": 0.1}}, {"seeds": [0, -1]}):
         assert plan.cell_hash(make(words, **change), cell) != plan.cell_hash(config, cell)
+
+
+def test_hashes_of_tables_on_somebodys_disk_stay_as_they_are(tmp_path):
+    config = make(rows={"supervised": [], "both": [METHOD, SYNTHETIC]})
+    supervised, both = plan.plan(config, tmp_path)
+    assert [plan.cell_hash(config, cell) for cell in (supervised, both)] == [
+        "0f63604092138090733c8df61751f77a749437f233c9c0db6aabce2a70df5f33",
+        "5ec0fe87796f70e0533668a5a23102d43b6ef2c977d3b4282b9d216cbd4ed0ef",
+    ]
+    assert plan.stage_hash(config, both, 0) == "7e5d4f8e6046bcc6e0e1f8f4eef7cd903dd11754be56d9de78a35125ae6b754a"
+    with_probes = make(rows=config.rows, probes=["linear", "none"], probe_train=TRAIN)
+    assert plan.cell_hash(with_probes, supervised) == plan.cell_hash(config, supervised)
+    assert supervised.folder == plan.plan(with_probes, tmp_path)[1].folder == tmp_path / "supervised" / "f050_s0"
 
 
 def test_a_failing_cell_is_recorded_and_the_rest_goes_on(words, tmp_path):
@@ -131,7 +147,7 @@ def test_a_failing_cell_is_recorded_and_the_rest_goes_on(words, tmp_path):
     assert [(cell.row, cell.seed) for cell in result.failed] == [("broken", 0), ("broken", 1)]
     assert "cuda:99" in result.failed[0].error
     assert "Traceback" in (tmp_path / "broken" / "f050_s0" / "error.txt").read_text()
-    assert ("supervised", 0.5) in result.summaries
+    assert result.summary("supervised", 0.5)
     text = (tmp_path / "table.md").read_text()
     assert "| broken | ! |" in text
     assert "Failed cells" in text
@@ -163,6 +179,11 @@ def test_a_table_without_test_labels_fails_before_any_training(tmp_path):
         ({"fractions": [1.5]}, "fractions"),
         ({"seeds": {0.1: [0]}}, "none for fraction 0.5"),
         ({"seeds": []}, "empty"),
+        ({"probes": []}, "probes: the list is empty"),
+        ({"probes": ["linear", "linear"]}, "names one twice"),
+        ({"rows": {"stages": []}}, "folder"),
+        ({"rows": {"a": [{**METHOD, "pseudo": {}}]}}, "exactly one"),
+        ({"rows": {"a": [{"pseudo": {}}, METHOD]}}, "last stage"),
     ],
 )
 def test_impossible_tables(words, tmp_path, changes, message):
@@ -182,10 +203,10 @@ def test_folders_of_fractions(tmp_path):
 def test_a_pretraining_behind_synthetic_texts_belongs_to_its_cell(words, tmp_path):
     result = table.run(make(words, rows={"back": [SYNTHETIC, METHOD]}), tmp_path, progress=False)
     assert not result.failed
-    cell = result.cells[0]
-    assert cell.result["init"] == str(cell.folder / "pretrain_1" / "encoder.safetensors")
-    config = (cell.folder / "pretrain_1" / "config.yaml").read_text()
-    assert str(cell.folder / "synthetic_0" / "model.safetensors") in config
+    pretraining = tmp_path / "stages" / "back_1" / "f050_s0" / "pretrain"
+    assert result.cells[0].result["init"] == str(pretraining / "encoder.safetensors")
+    synthetic = tmp_path / "stages" / "back_0" / "f050_s0" / "finetune" / "model.safetensors"
+    assert str(synthetic) in (pretraining / "config.yaml").read_text()
     assert not (tmp_path / "pretrain").exists()
 
 

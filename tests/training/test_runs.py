@@ -273,7 +273,7 @@ MOMENTS = {
     "table": [
         "supervised/f050_s0/finetune/metrics.csv",
         "pretrain/both_0/metrics.csv",
-        "both/f100_s0/synthetic_1/metrics.csv",
+        "stages/both_1/f100_s0/finetune/metrics.csv",
     ],
 }
 

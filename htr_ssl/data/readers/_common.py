@@ -38,6 +38,7 @@ MAX_TEXT = 1 << 30
 """Largest text file read [bytes]."""
 COLUMNS = ("id", "text", "writer", "page", "split")
 
+_UNUSUAL_SPACE = re.compile(r"[^\S \t\r\n]")
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev", "eval"), "validation"),
@@ -48,23 +49,29 @@ _SPLITS = {
 class Samples(Sequence[Sample]):
     """Samples whose columns are in memory and whose images are fetched one at a time.
 
-    Subclasses say where an image comes from (`image`). They can be pickled and forked for loader processes.
+    Subclasses say where an image comes from (`image`). They can be pickled and forked for loader processes. Readers
+    give texts as they stand in the files; every way out gives them clean (`clean_text`).
 
     Attributes:
         level: word or line.
         problems: one sentence for each file or row that was left out, naming it; whoever reads shows or counts them.
         facts: what the source says of itself for the reports, e.g. licence, language, name of its splits.
         doubtful: ids that the source marks as badly segmented; some published splits leave them out.
+        root: file or folder they were read from, None if from neither.
     """
 
     def __init__(self, columns: dict[str, list[str | None]], level: Level) -> None:
         """Columns of equal length; `id` is required, the others of `COLUMNS` default to None."""
         self._ids = [str(value) for value in columns["id"]]
         self._columns = {name: columns.get(name) or [None] * len(self._ids) for name in COLUMNS[1:]}
+        texts = self._columns["text"]
+        self._columns["text"] = [clean_text(text) for text in texts]
+        self._written = {row: text for row, text in enumerate(texts) if text and is_unusual(text)}
         self.level = level
         self.problems: list[str] = []
         self.facts: dict[str, str] = {}
         self.doubtful: frozenset[str] = frozenset()
+        self.root: Path | None = None
 
     @abstractmethod
     def image(self, index: int) -> bytes | Path | np.ndarray:
@@ -77,6 +84,18 @@ class Samples(Sequence[Sample]):
     def cell(self, name: str, index: int) -> str | None:
         """One value of a column."""
         return self._ids[index] if name == "id" else self._columns[name][index]
+
+    def as_written(self) -> dict[int, str]:
+        """Row -> text as it stands in the file, for texts that `clean_text` changed by more than plain spaces."""
+        return dict(self._written)
+
+    def paths(self) -> list[Path]:
+        """Image files that the samples name; empty if the images lie in the source itself."""
+        return []
+
+    def pieces(self) -> np.ndarray | None:
+        """For each sample the number of the piece of its source that it is read with; None if each is read alone."""
+        return None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -123,10 +142,19 @@ class FileSamples(Samples):
         """Path of the image file."""
         return self._paths[index]
 
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return self._paths
+
 
 def clean_text(text: str | None) -> str | None:
     """Transcription in Unicode NFC with single spaces, or None if nothing is left."""
     return " ".join(unicodedata.normalize("NFC", text).split()) or None if text else None
+
+
+def is_unusual(text: str) -> bool:
+    """Whether `clean_text` changes more than plain spaces and line ends: other spaces, or letters that it composes."""
+    return _UNUSUAL_SPACE.search(text) is not None or not unicodedata.is_normalized("NFC", text)
 
 
 def split_of(name: str) -> str | None:

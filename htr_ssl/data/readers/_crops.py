@@ -15,7 +15,7 @@ from htr_ssl.data.page_images import page_image
 from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
-from htr_ssl.pages.crop import crop
+from htr_ssl.pages.crop import MIN_SIDE, crop
 from htr_ssl.pages.document import Line
 
 PAGES = 2 + (os.cpu_count() or 1)
@@ -67,11 +67,19 @@ class CropSamples(Samples):
         """Image of one region, uint8, (h, w) or (h, w, 3).
 
         Raises:
-            UserError: the page image is missing, damaged, or not the one the outlines were made for.
+            UserError: the page image is missing, damaged, or not the one the outlines were made for, or the outline
+                encloses nothing on it.
         """
         region = self.regions[index]
         page = self._page(region.page, region.number)
-        return crop(page, _scaled(region, page))
+        piece = crop(page, _scaled(region, page))
+        if max(piece.shape[:2]) <= MIN_SIDE:
+            raise UserError(f"{region.page}: the outline of {region.line.id} encloses nothing on the page; correct it")
+        return piece
+
+    def paths(self) -> list[Path]:
+        """The pages."""
+        return list(dict.fromkeys(region.page for region in self.regions))
 
     def _page(self, path: Path, number: int) -> np.ndarray:
         with self._lock:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
-from htr_ssl.data.readers._common import FileSamples, clean_text, exists, inside
+from htr_ssl.data.readers._common import FileSamples, exists, inside
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
@@ -58,7 +59,7 @@ def samples_of(root: Path, rows: Iterable[Row], level: Level, problems: list[str
         base,
         list(paths),
         level,
-        [clean_text(row.text) for row in found],
+        [row.text for row in found],
         split=[row.split for row in found],
         writer=[row.writer for row in found],
         page=[row.page for row in found],
@@ -70,7 +71,9 @@ def samples_of(root: Path, rows: Iterable[Row], level: Level, problems: list[str
 def _find(row: Row) -> Path | None:
     for folder in row.folders:
         for name in row.names:
-            path = inside(folder, name)
-            if path is not None and exists(path):
-                return path
+            # macOS takes the accents of file names apart.
+            for form in dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name))):
+                path = inside(folder, form)
+                if path is not None and exists(path):
+                    return path
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from htr_ssl.data.readers._common import FileSamples, clean_text, files, is_image
+from htr_ssl.data.readers._common import FileSamples, files, is_image
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
@@ -55,7 +55,7 @@ def read(root: Path, level: Level) -> FileSamples:
     texts: list[str | None] = []
     for name, parts in rows.items():
         spoken = words.get(name, {})
-        texts.append(clean_text(parts[4] if level == "word" else " ".join(spoken[key] for key in sorted(spoken))))
+        texts.append(parts[4] if level == "word" else " ".join(spoken[key] for key in sorted(spoken)))
     samples = FileSamples(
         root,
         list(found.values()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from htr_ssl.data.readers._common import FileSamples, clean_text, files, is_image, read_text
+from htr_ssl.data.readers._common import FileSamples, files, is_image, read_text
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
@@ -49,7 +49,7 @@ def _partner(image: Path, texts: set[Path]) -> Path | None:
 
 
 def _read_all(paths: list[Path | None]) -> tuple[list[str | None], list[str]]:
-    """Clean transcriptions, and what is wrong with their files."""
+    """Transcriptions, and what is wrong with their files."""
     texts: list[str | None] = []
     problems: list[str] = []
     for path in paths:
@@ -59,6 +59,6 @@ def _read_all(paths: list[Path | None]) -> tuple[list[str | None], list[str]]:
                 text, problem = read_text(path)
         except UserError as error:
             problem = str(error)
-        texts.append(clean_text(text))
+        texts.append(text)
         problems += [problem] if problem else []
     return texts, problems

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from htr_ssl.data.readers._common import Samples, clean_text, files, is_image, read_text
+from htr_ssl.data.readers._common import Samples, files, is_image, read_text
 from htr_ssl.data.readers._crops import CropSamples, Region, box
 from htr_ssl.data.readers._parsed import parse
 from htr_ssl.data.sample import Level
@@ -93,7 +93,7 @@ def read(root: Path, level: Level) -> Samples:
         raise UserError(f"{root}: there is no image of its {len(entries)} {level}s; put words/, lines/ or forms/ there")
     columns: dict[str, list[str | None]] = {
         "id": [entry.name for entry in kept],
-        "text": [clean_text(entry.text) for entry in kept],
+        "text": [entry.text for entry in kept],
         "page": [_form(entry.name) for entry in kept],
         "writer": [entry.writer or writers.get(_form(entry.name)) for entry in kept],
     }

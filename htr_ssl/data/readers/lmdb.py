@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import importlib
 import struct
+import threading
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.data.readers._common import Samples, clean_text, files, split_of
+from htr_ssl.data.readers._common import Samples, files, split_of
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
 NAME = "data.mdb"
 _MAGIC = 0xBEEFC0DE
 _META = 152  # bytes of a meta page that are looked at
+_OPENING = threading.Lock()
 
 
 class LmdbSamples(Samples):
@@ -30,8 +32,9 @@ class LmdbSamples(Samples):
     def image(self, index: int) -> bytes:
         """Encoded bytes, empty if the key is missing."""
         path, number = self._rows[index]
-        if path not in self._open:
-            self._open[path] = _environment(path)
+        with _OPENING:  # a process may open a database only once, whatever its threads do
+            if path not in self._open:
+                self._open[path] = _environment(path)
         with self._open[path].begin() as transaction:
             return bytes(transaction.get(f"image-{number:09d}".encode()) or b"")
 
@@ -66,7 +69,7 @@ def read(root: Path, level: Level) -> LmdbSamples:
         for number, label in labels.items():
             rows.append((path, number))
             columns["id"].append("/".join((*parts, f"{number:09d}")))
-            columns["text"].append(clean_text(label))
+            columns["text"].append(label)
             columns["split"].append(split)
     if not rows:
         reason = f" ({problems[0]})" if problems else ""

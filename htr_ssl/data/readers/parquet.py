@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from bisect import bisect_right
 from collections import Counter, OrderedDict
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from htr_ssl.data.readers._common import COLUMNS, Samples, clean_text, files, split_of
+from htr_ssl.data.readers._common import COLUMNS, Samples, clean_text, files, is_unusual, split_of
 from htr_ssl.data.sample import Level
 from htr_ssl.errors import UserError
 
@@ -50,14 +52,27 @@ class ParquetSamples(Samples):
         value: str | None = self._table[name][index].as_py()
         return clean_text(value) if name == "text" else value
 
+    def as_written(self) -> dict[int, str]:
+        """Row -> text as it stands in the file, for texts that `clean_text` changed by more than plain spaces."""
+        texts = (text for batch in self._table["text"].chunks for text in batch.to_pylist())
+        return {row: text for row, text in enumerate(texts) if text and is_unusual(text)}
+
+    def pieces(self) -> np.ndarray | None:
+        """Number of each sample's row group."""
+        return np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
+
     def _reset(self) -> None:
         self._open: dict[Path, pq.ParquetFile] = {}
         self._cache: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
+        self._cached = 0  # bytes
+        self._lock = threading.Lock()
 
     def image(self, index: int) -> bytes | Path:
         """Encoded bytes, or the path that stands in their place."""
         group = bisect_right(self._starts, index) - 1
-        value = self._group(group)[index - self._starts[group]].as_py()
+        with self._lock:
+            images = self._group(group)
+        value = images[index - self._starts[group]].as_py()
         fields = value if isinstance(value, dict) else {"bytes": value}
         data = fields.get("bytes")
         if data is None and fields.get("path"):
@@ -85,16 +100,17 @@ class ParquetSamples(Samples):
             return self._cache[group]
         path, number = self._file(group)
         try:
-            images = self._handle(path).read_row_group(number, columns=["image"]).column("image")
+            images = self._handle(path).read_row_group(number, columns=["image"], use_threads=False)["image"]
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{path}: row group {number} is damaged ({error}); copy the file again") from error
         self._cache[group] = images
-        while len(self._cache) > 1 and sum(array.nbytes for array in self._cache.values()) > CACHE_BYTES:
-            self._cache.popitem(last=False)
+        self._cached += images.nbytes
+        while len(self._cache) > 1 and self._cached > CACHE_BYTES:
+            self._cached -= self._cache.popitem(last=False)[1].nbytes
         return images
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_open", "_cache")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_open", "_cache", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

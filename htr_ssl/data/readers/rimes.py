@@ -14,7 +14,7 @@ import html
 from collections.abc import Iterator
 from pathlib import Path
 
-from htr_ssl.data.readers._common import Samples, clean_text, files, inside, is_image, read_text
+from htr_ssl.data.readers._common import Samples, files, inside, is_image, read_text
 from htr_ssl.data.readers._crops import CropSamples, Region, box
 from htr_ssl.data.readers._listed import Row, samples_of
 from htr_ssl.data.readers._parsed import parse
@@ -133,7 +133,7 @@ def _lines(root: Path, sheets: list[Path], paths: list[Path], problems: list[str
                 used.add(place)
                 regions.append(Region(image, Line(place, box(left, top, right - left, bottom - top))))
                 columns["id"].append(place)
-                columns["text"].append(clean_text(html.unescape(line.get("Value") or "").replace("\\n", " ")))
+                columns["text"].append(html.unescape(line.get("Value") or "").replace("\\n", " "))
                 columns["page"].append(image.stem)
                 columns["split"].append(_split(path))
     if not regions:

@@ -1,0 +1,98 @@
+"""The order of training and validation: batches of like width that depend on seed and step only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from htr_ssl.seeds import rng
+
+WINDOW = 16384
+"""Images mixed at a time where a source is read piece by piece."""
+_POOL = 40  # batches whose images are sorted by width together
+
+
+class StepSampler(Sampler[list[int]]):
+    """Batches of one round of steps; the batch of a step depends on the seed and the step only.
+
+    In every pass over the data the images are shuffled, sorted by width within pools of 40 batches, cut into batches,
+    and the batches shuffled. The last batch of a pass is filled with its first images.
+
+    With `pieces` the pieces are shuffled, and images and batches within windows of about `WINDOW` images, so that every
+    piece is fetched once in a pass and given back soon.
+
+    Of several processes each iterates over its share of the same batches: every `world`-th image from the `rank`-th on.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        batch_size: int,
+        seed: int,
+        steps: int,
+        round_steps: int,
+        rank: int = 0,
+        world: int = 1,
+        pieces: np.ndarray | None = None,
+    ) -> None:
+        """Widths of the images [px], and the piece of its source that each is read with, None if each stands alone."""
+        self.widths, self.rank, self.world = np.asarray(widths), rank, world
+        self.batch_size, self.seed, self.steps, self.round_steps = batch_size, seed, steps, round_steps
+        self.pieces = pieces
+        self.round = 0
+        self._pass: tuple[int, list[list[int]]] = (-1, [])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the round; the engine calls it before each."""
+        self.round = epoch
+
+    def __len__(self) -> int:
+        return max(0, min(self.round_steps, self.steps - self.round * self.round_steps))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self.round * self.round_steps
+        for step in range(first, first + len(self)):
+            yield self.batch(step)[self.rank :: self.world]
+
+    def batch(self, step: int) -> list[int]:
+        """Positions of one step's images, of all processes."""
+        per_pass = -(-len(self.widths) // self.batch_size)
+        number, place = divmod(step, per_pass)
+        if self._pass[0] != number:
+            self._pass = (number, self._shuffle(number))
+        return self._pass[1][place]
+
+    def _shuffle(self, number: int) -> list[list[int]]:
+        random = rng(self.seed, "order", number)
+        pool = _POOL * self.batch_size
+        window = len(self.widths) if self.pieces is None else max(1, WINDOW // pool) * pool
+        order = self._shuffled(random, window)
+        order = np.resize(order, -(-len(order) // self.batch_size) * self.batch_size)
+        batches: list[list[int]] = []
+        for images in np.split(order, range(pool, len(order), pool)):
+            images = images[np.argsort(self.widths[images], kind="stable")]
+            batches += images.reshape(-1, self.batch_size).tolist()
+        size = -(-window // self.batch_size)
+        parts = [batches[start : start + size] for start in range(0, len(batches), size)]
+        return [part[i] for part in parts for i in random.permutation(len(part))]
+
+    def _shuffled(self, random: np.random.Generator, window: int) -> np.ndarray:
+        """All positions, mixed within windows of whole pieces in a row."""
+        count = len(self.widths)
+        if self.pieces is None:
+            return random.permutation(count)
+        place = random.permutation(int(self.pieces.max()) + 1)[self.pieces]
+        order = np.argsort(place, kind="stable")
+        return np.concatenate([random.permutation(part) for part in np.split(order, range(window, count, window))])
+
+
+def sorted_batches(widths: Sequence[int], batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+    """All positions once, in batches of like width, for validation; of several processes each gets some, at least one.
+
+    With fewer batches than processes some batches are handed out twice.
+    """
+    order = sorted(range(len(widths)), key=lambda i: widths[i])
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return batches[rank % len(batches) :: world] if world > 1 else batches

@@ -1,0 +1,63 @@
+"""BYOL on parts of a line: predict the target's projection of the other view; no negatives.
+
+Source: Grill et al. 2020, "Bootstrap your own latent", arXiv 2006.07733.
+
+Differs from the paper: instances are images, windows or frames of a line; smaller heads. The loss is half the sum of
+both directions' negative cosines, in [-1, 1]: the paper's 2 - 2 cos, summed over both directions, is 4 + 4 times it.
+
+Letters: M instances, D features, E projection size.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+
+from htr_ssl.data.batch import Images
+from htr_ssl.encoders._contract import EncoderModule
+from htr_ssl.methods._heads import Target, agreement, mlp, rising
+from htr_ssl.methods._pair import Pair, PairConfig
+
+
+class Config(PairConfig):
+    """Options of BYOL."""
+
+    ema_decay: float = Field(0.99, ge=0, le=1)
+    """Decay of the target at the start; it rises to 1."""
+    hidden: int = Field(512, ge=1)
+    """Width of the hidden layers of projector and predictor."""
+    projection: int = Field(128, ge=1)
+    """Width of projections and predictions."""
+
+
+class Method(nn.Module):
+    """Encoder, projector, predictor, and the moving average of the first two."""
+
+    def __init__(self, config: Config, encoder: EncoderModule) -> None:
+        super().__init__()
+        self.config, self.encoder = config, encoder
+        self.pair = Pair(config)
+        self.projector = mlp(encoder.out_dim, config.hidden, config.projection)
+        self.predictor = mlp(config.projection, config.hidden, config.projection)
+        self.target = Target(encoder, self.projector)  # type: ignore[arg-type]
+
+    def views(self, images: Images, generator: Generator) -> tuple[Images, Images]:
+        """Two copies, changed independently but for their width."""
+        return self.pair.views(images, generator)
+
+    def forward(self, images: Images, generator: Generator) -> dict[str, Tensor | float]:
+        """Negative cosine between prediction and the target's projection of the other view."""
+        x1, x2 = self.views(images, generator)
+        online = self.pair.instances(*(self.encoder(x.pixels, x.widths) for x in (x1, x2)))
+        with torch.no_grad():
+            target = self.pair.instances(*(self.target[0](x.pixels, x.widths) for x in (x1, x2)))
+        h1, h2, t1, t2 = self.pair.some(generator, *online, *target)  # (M, D)
+        p1, p2 = (self.predictor(self.projector(h)).float() for h in (h1, h2))  # (M, E)
+        with torch.no_grad():
+            z1, z2 = (self.target[1](t).float() for t in (t1, t2))
+        return {"loss": agreement(p1, p2, z1, z2), "weight": float(len(p1))}
+
+    def after_step(self, progress: float) -> None:
+        """Moves the target."""
+        self.target.follow(self.encoder, self.projector, decay=rising(self.config.ema_decay, progress))  # type: ignore[arg-type]

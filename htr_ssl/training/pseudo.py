@@ -1,0 +1,119 @@
+"""Pseudo-labels: what a recognizer reads in train images without labels, where it is most confident.
+
+Source: Lee 2013, "Pseudo-label", ICML workshop on challenges in representation learning; one round, as in Xie et al.
+2019, "Self-training with noisy student", arXiv 1911.04252: the next training starts from where the first one started,
+not from its weights, which agree with their own readings already, mistakes included. So its schedule and start are
+those of the training without pseudo-labels, and what differs comes from them alone.
+
+Differs from the papers: pseudo-labels are hard texts and count like labels; a share is kept, not all above a threshold,
+because confidences of recognizers from few labels are not calibrated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from htr_ssl.config import DataConfig, FinetuneConfig
+from htr_ssl.data import subsets
+from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.errors import UserError
+from htr_ssl.files import sha256, write_json
+
+FILE = "pseudo.json"
+_CHUNK = 256  # strips held at once
+_DECIMALS = 4  # of confidences: less does not depend on which images are read together
+
+
+def make(model: Path, config: FinetuneConfig, keep: float, out: Path) -> Path:
+    """Reads the train images the model had no labels of, and returns the file of the most confident readings.
+
+    The texts of these images, if the data has some, are not looked at. Empty readings are never kept.
+
+    Args:
+        model: that was trained by `config`, with its subset.txt beside it.
+        config: says where the images are and on which device they are read.
+        keep: share of the images.
+        out: folder of the file; if it is there already, it is returned.
+
+    Raises:
+        UserError: the model or the images cannot be read.
+    """
+    from htr_ssl.recognizers.reader import Reader
+
+    path = out / FILE
+    if path.exists():
+        return path
+    samples = read_samples(config.data)
+    ids = samples.column("id")
+    known = set(subsets.read(model.with_name("subset.txt")))
+    rows = [row for row in rows_of(samples, "train", labelled=False) if ids[row] not in known]
+    found: list[tuple[float, str, str]] = []
+    if rows:
+        strips = Strips(samples, rows, config.data)
+        reader = Reader.load(model, config.train.device, config.train.threads)
+        for start in range(0, len(strips), _CHUNK):
+            part = range(start, min(start + _CHUNK, len(strips)))
+            readings = reader.read_strips([strips.strip(i) for i in part], config.train.batch_size)
+            names = strips.ids()[part.start : part.stop]
+            found += [(-round(sure, _DECIMALS), name, text) for name, (text, sure) in zip(names, readings, strict=True)]
+    kept = sorted(item for item in found if item[2])[: math.ceil(keep * len(found))]
+    labels = {name: text for _, name, text in kept}
+    if rows and not labels:
+        warnings.warn(f"{model}: it reads nothing in {len(rows)} images, there are no pseudo-labels", stacklevel=2)
+    facts = {"model_sha256": sha256(model.read_bytes()), "keep": keep, "images": len(found), "sha256": digest(labels)}
+    rows_kept = [{"id": name, "text": text, "confidence": -sure} for sure, name, text in kept]
+    write_json(path, {**facts, "labels": rows_kept})
+    return path
+
+
+def read(path: str | Path) -> dict[str, str]:
+    """Texts of a file by id of their image, the most confident first.
+
+    Raises:
+        UserError: no such file, not one of pseudo-labels, or changed since it was written.
+    """
+    try:
+        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        labels = {str(item["id"]): str(item["text"]) for item in content["labels"]}
+        mark = content["sha256"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file of pseudo-labels; check the path") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: this is not a file of pseudo-labels; give the {FILE} of a table's stage") from error
+    if digest(labels) != mark:
+        raise UserError(f"{path}: its labels are not those of its sha256; restore the file or make it anew")
+    return labels
+
+
+def digest(labels: dict[str, str]) -> str:
+    """SHA-256 of ids and texts, whatever their order."""
+    return sha256(json.dumps(sorted(labels.items()), ensure_ascii=False))
+
+
+def added(
+    samples: SplitSamples, path: str | Path, labelled: Sequence[int], data: DataConfig
+) -> tuple[SplitSamples, list[int]]:
+    """The samples with pseudo-labels as their texts, and the rows of these.
+
+    Args:
+        samples: all of `data`.
+        path: file of pseudo-labels.
+        labelled: rows that have labels.
+
+    Raises:
+        UserError: see `read`; or an image is no train image, or has a label.
+    """
+    labels = read(path)
+    ids = samples.column("id")
+    rows = [row for row, name in enumerate(ids) if name in labels]
+    train = set(rows_of(samples, "train", labelled=False)) - set(labelled)
+    if len(rows) < len(labels) or not train.issuperset(rows):
+        raise UserError(
+            f"{path}: its images are not unlabelled train images of {data.source}; give that of this subset"
+        )
+    return samples.with_texts({row: labels[str(ids[row])] for row in rows}), rows

@@ -1,0 +1,71 @@
+"""The sum of objectives: its loss is the weighted sum, gradients reach encoder and heads, bad parts are named."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Generator
+
+from htr_ssl import model_file, plugins
+from htr_ssl.data.batch import Images
+from htr_ssl.methods import combined
+
+PARTS = {"masked_image": {"weight": 2.0, "ratio": 0.5}, "byol": {"weight": 0.1, "hidden": 32, "projection": 16}}
+
+
+def build(parts):
+    torch.manual_seed(0)
+    return combined.Method(combined.Config(parts=parts), model_file.build_encoder("crnn", {"dropout": 0.0}, 32, 1))
+
+
+def images():
+    generator = Generator().manual_seed(0)
+    return Images(torch.rand(4, 1, 32, 96, generator=generator), torch.tensor([96, 90, 70, 64]))
+
+
+def test_the_loss_is_the_weighted_sum():
+    terms = build(PARTS)(images(), Generator().manual_seed(1))
+    wanted = 2.0 * terms["masked_image.loss"] + 0.1 * terms["byol.loss"]
+    torch.testing.assert_close(terms["loss"].detach(), wanted)
+    assert not terms["masked_image.loss"].requires_grad
+
+
+def test_parts_share_one_encoder_and_have_their_own_options():
+    method = build(PARTS)
+    assert method.parts["masked_image"].encoder is method.encoder is method.parts["byol"].encoder
+    assert method.parts["masked_image"].config.ratio == 0.5
+    assert method.parts["byol"].config.hidden == 32
+    assert len(method.views(images(), Generator().manual_seed(0))) == 4
+    method(images(), Generator().manual_seed(1))["loss"].backward()
+    for name in ("encoder", "parts.masked_image.decoder", "parts.byol.predictor"):
+        assert any(p.grad is not None and p.grad.any() for p in method.get_submodule(name).parameters()), name
+
+
+def test_moving_averages_of_the_parts_move():
+    method = build(PARTS)
+    before = [p.clone() for p in method.parts["byol"].target.parameters()]
+    with torch.no_grad():
+        for p in method.encoder.parameters():
+            p.add_(1)
+    method.after_step(0.0)
+    assert any(not torch.equal(a, b) for a, b in zip(before, method.parts["byol"].target.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in plugins.names("htr_ssl.methods") if name != "combined"])
+def test_any_method_can_be_a_part(name):
+    assert name in combined.Config(parts={name: {}}).parts
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"simclrr": {}}, "did you mean 'simclr'"),
+        ({"simclr": {"temprature": 1}}, "temprature"),
+        ({"simclr": {"weight": 0}}, "above 0"),
+        ({"simclr": {"weight": True}}, "above 0"),
+        ({"combined": {}}, "part of itself"),
+        ({}, "at least 1"),
+    ],
+)
+def test_bad_parts_are_refused(parts, message):
+    with pytest.raises(ValidationError, match=message):
+        combined.Config(parts=parts)
