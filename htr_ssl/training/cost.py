@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from htr_ssl import model_file, plugins
@@ -81,7 +82,10 @@ def _batch(count: int, height: int, width: int) -> Batch:
 
 
 def _flops(recognizer: Recognizer, batch: Batch) -> int:
-    """Operations of reading one line; PyTorch's counter leaves out LSTMs, these are counted here."""
+    """Operations of reading one line.
+
+    PyTorch's counter leaves out LSTMs, which are counted here, and fused attention, which is replaced by its products.
+    """
     lstm = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor], _: Any) -> None:
@@ -92,7 +96,7 @@ def _flops(recognizer: Recognizer, batch: Batch) -> int:
 
     hooks = [part.register_forward_hook(count) for part in recognizer.modules() if isinstance(part, nn.LSTM)]
     images = batch.images()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         recognizer.eval()(images.pixels, images.widths)
     for hook in hooks:
         hook.remove()
