@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from htr_ssl.config import Strict
 from htr_ssl.config_check import COMMANDS, Model, checked, plain
-from htr_ssl.config_plugins import Place, is_model, members, plugin_places
+from htr_ssl.config_plugins import PACKAGES, Place, is_model, members, plugin_places
 from htr_ssl.errors import UserError
 from htr_ssl.yaml_tree import Keys, Tree, dotted, dump, parse
 
@@ -116,11 +116,28 @@ def _read(path: Path | None, overrides: Sequence[str]) -> Tree:
             tree.fault(None, place, "expected key=value, e.g. train.lr=1e-3")
             continue
         parts = tuple(int(part) if part.isdecimal() else part for part in key.strip().split("."))
+        _write_out(tree, parts)
         try:
             tree.put(parts, parse(text, place, lines=False, at=parts))
         except LookupError as error:
             tree.fault(parts, place, str(error.args[0]))
     return tree
+
+
+def _write_out(tree: Tree, path: Keys) -> None:
+    """A plugin that is given by its name alone becomes a mapping, so that the value at `path` can be put below it."""
+    holder = tree.value
+    for depth, key in enumerate(path[:-1], start=1):
+        try:
+            value = holder[key]
+        except (LookupError, TypeError):
+            return
+        if key in PACKAGES and key != "synthetic" and isinstance(value, str):
+            holder[key] = {"name": value}
+            at = path[:depth]
+            tree.places[(*at, "name")], tree.written[(*at, "name")] = tree.place(at), tree.written.pop(at, value)
+            return
+        holder = value
 
 
 def _text(path: Path) -> str:

@@ -186,6 +186,27 @@ def test_another_method_does_not_keep_options(tmp_path):
     assert load(tmp_path, text, "method=masked_image", model=PretrainConfig).method.name == "masked_image"
 
 
+@pytest.mark.parametrize("text", ["method: {name: simclr, temperature: 0.3}", "method: simclr", "seed: 1"])
+def test_a_plugin_named_by_an_override_takes_options(tmp_path, text):
+    method = load(tmp_path, text, "method=jigsaw", "method.form=permutation", model=PretrainConfig).method
+    assert (method.name, method.options()["form"]) == ("jigsaw", "permutation")
+    rows = ("rows={a: [{method: simclr}]}", "rows.a.0.method=jigsaw", "rows.a.0.method.augment.slant=0.1")
+    method = load_config(None, rows, TableConfig).rows["a"][0].method
+    assert method is not None
+    assert (method.name, method.options()["augment"]["slant"]) == ("jigsaw", 0.1)
+    encoder = load_config(None, ["encoder=crnn", "encoder.dropout=0.5"], PretrainConfig).encoder
+    assert encoder.options()["dropout"] == 0.5
+
+
+def test_mistakes_behind_a_plugin_named_by_an_override(tmp_path):
+    [line] = mistakes(tmp_path, "method: simclr", "method.temprature=1", model=PretrainConfig)
+    assert line == (
+        "override 'method.temprature=1': method.temprature: there is no such key; did you mean method.temperature?"
+    )
+    [line] = mistakes(tmp_path, "seed: 1", "method=jigsw", "method.form=position", model=PretrainConfig)
+    assert line == "override 'method=jigsw': method.name: there is no 'jigsw'; did you mean 'jigsaw'?"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_defaults_are_accepted_again(tmp_path, kind):
     text = dump_config(kind())
