@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Generator, Tensor, nn
 
 from htr_ssl import plugins
+from htr_ssl.config_check import checked
 from htr_ssl.data.batch import Images
 from htr_ssl.encoders._contract import EncoderModule
 from htr_ssl.errors import UserError
 from htr_ssl.methods._joined import share
+from htr_ssl.yaml_tree import Tree
 
 WEIGHT = "weight"
 PACKAGE = "htr_ssl.methods"
@@ -43,9 +46,9 @@ class Config(BaseModel):
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
                 raise ValueError(f"{name}.{WEIGHT}: it must be a number above 0, not {weight!r}")
             try:
-                plugins.load(PACKAGE, name).Config(**_own(options))
+                checked(Tree(_own(options), {(): name}), plugins.load(PACKAGE, name).Config)
             except UserError as error:
-                raise ValueError(str(error)) from error
+                raise ValueError("; ".join(str(error).splitlines())) from error
         return parts
 
 
@@ -65,14 +68,17 @@ class Method(nn.Module):
         return tuple(view for part in self.parts.values() for view in part.views(images, generator))
 
     def forward(self, images: Images, generator: Generator) -> dict[str, Tensor | float]:
-        """The weighted sum; the losses of the parts and their terms are named PART.TERM."""
+        """The weighted sum; the losses of the parts and their terms are named PART.TERM.
+
+        Of several processes each scales a part to its share of what that part's loss is a mean over.
+        """
         loss: Tensor | float = 0.0
         found: dict[str, Tensor | float] = {}
         for name, part in self.parts.items():
             terms = part(images, generator)
             scale = share(terms.pop("weight", len(images.widths)), images.pixels.device)
             loss = loss + self.config.parts[name].get(WEIGHT, 1.0) * scale * terms["loss"]
-            found |= {f"{name}.{term}": value.detach() for term, value in terms.items()}
+            found |= {f"{name}.{term}": scale * torch.as_tensor(value).detach() for term, value in terms.items()}
         assert isinstance(loss, Tensor)
         return {"loss": loss, "weight": 1.0, **found}
 

@@ -7,7 +7,7 @@ from torch import Generator
 
 from htr_ssl import model_file, plugins
 from htr_ssl.data.batch import Images
-from htr_ssl.methods import combined
+from htr_ssl.methods import combined, simclr
 
 PARTS = {"masked_image": {"weight": 2.0, "ratio": 0.5}, "byol": {"weight": 0.1, "hidden": 32, "projection": 16}}
 
@@ -50,6 +50,25 @@ def test_moving_averages_of_the_parts_move():
     assert any(not torch.equal(a, b) for a, b in zip(before, method.parts["byol"].target.parameters(), strict=True))
 
 
+def test_terms_may_be_plain_numbers(monkeypatch):
+    """As `forward` of any method may return them."""
+    monkeypatch.setattr(simclr.Method, "forward", lambda *_: {"loss": torch.tensor(3.0), "hits": 2, "weight": 4.0})
+    terms = build({"simclr": {}})(images(), Generator())
+    assert float(terms["simclr.hits"]) == 2
+
+
+def test_every_part_has_its_own_share_of_several_processes(monkeypatch):
+    """The log takes the mean over the processes; so what it gets of a part is scaled as the part's loss is."""
+    alone = build(PARTS)(images(), Generator().manual_seed(1))
+    hidden = float(build(PARTS).parts["masked_image"](images(), Generator().manual_seed(1))["weight"])
+    monkeypatch.setattr(combined, "share", lambda weight, _: 1.5 if float(weight) == hidden else 0.5)
+    terms = build(PARTS)(images(), Generator().manual_seed(1))
+    torch.testing.assert_close(terms["masked_image.loss"], 1.5 * alone["masked_image.loss"])
+    torch.testing.assert_close(terms["byol.loss"], 0.5 * alone["byol.loss"])
+    wanted = 2.0 * terms["masked_image.loss"] + 0.1 * terms["byol.loss"]
+    torch.testing.assert_close(terms["loss"].detach(), wanted)
+
+
 @pytest.mark.parametrize("name", [name for name in plugins.names("htr_ssl.methods") if name != "combined"])
 def test_any_method_can_be_a_part(name):
     assert name in combined.Config(parts={name: {}}).parts
@@ -59,7 +78,9 @@ def test_any_method_can_be_a_part(name):
     ("parts", "message"),
     [
         ({"simclrr": {}}, "did you mean 'simclr'"),
-        ({"simclr": {"temprature": 1}}, "temprature"),
+        ({"simclr": {"temprature": 1}}, "simclr: temprature: there is no such key; did you mean temperature"),
+        ({"byol": {"augment": {"slnt": 1}}}, "byol: augment.slnt: .*did you mean augment.slant"),
+        ({"simclr": {"temperature": "0.1"}}, 'simclr: temperature: expected a number, got "0.1"'),
         ({"simclr": {"weight": 0}}, "above 0"),
         ({"simclr": {"weight": True}}, "above 0"),
         ({"combined": {}}, "part of itself"),
