@@ -163,11 +163,11 @@ def _stage(stage: Stage) -> str:
 
 
 def _changed(options: dict[str, Any], known: dict[str, Any], above: str = "") -> list[str]:
-    """Options whose value is not the known one."""
+    """Options whose value is not the known one; mappings with other keys than the known one in full."""
     parts: list[str] = []
     for key, value in options.items():
         old = known.get(key)
-        if isinstance(value, dict) and isinstance(old, dict):
+        if isinstance(value, dict) and isinstance(old, dict) and value.keys() == old.keys():
             parts += _changed(value, old, f"{above}{key}.")
         elif value != old:
             parts.append(f"{above}{key} {value}")

@@ -94,6 +94,21 @@ def test_caption_says_what_each_row_was_trained_with(tmp_path):
     assert "Under a probe" not in text
 
 
+def test_caption_names_the_parts_of_a_sum(tmp_path):
+    """What has no default by name must be there in full: the default sum has a part that this one lacks."""
+
+    def text(name, parts):
+        rows = {"supervised": [], "a": [{"method": {"name": "combined", "parts": parts}}]}
+        return caption(collected(tmp_path / name, {}, rows=rows))
+
+    parts = {"masked_image": {"weight": 1.0}}
+    assert f"learning rate 0.001, parts {parts})" in text("one", parts)
+    parts["simclr"] = {"weight": 0.3}
+    assert "learning rate 0.001, parts.simclr.weight 0.3)" in text("weight", parts)
+    parts["masked_image"] = {"ratio": 0.6}
+    assert "parts.masked_image {'ratio': 0.6}, parts.simclr.weight 0.3)" in text("options", parts)
+
+
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory):
     """Two rows and what a backbone alone hands on, fine-tuned and under both probes."""
