@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from htr_ssl.methods._joined import total
+
 _TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _TO_RGB = ((3.240479, -1.537150, -0.498535), (-0.969256, 1.875991, 0.041556), (0.055648, -0.204043, 1.057311))
 _WHITE = (0.950456, 1.0, 1.088754)  # D65
@@ -60,8 +62,8 @@ class Rebalanced(nn.Module):
     """Running distribution of classes, and the weights that make rare ones count.
 
     The paper takes the distribution of all of ImageNet; here it is an average over the batches seen, the plain mean of
-    the first hundred and a moving one from then on, so that it needs no pass over the data. Each of several processes
-    averages its own share of the batches.
+    the first hundred and a moving one from then on, so that it needs no pass over the data. A batch is that of all
+    processes.
 
     Args:
         centres: (Q, 2) of bins whose distribution is smoothed, or (Q, 0) for classes without neighbours.
@@ -84,10 +86,9 @@ class Rebalanced(nn.Module):
 
     @torch.no_grad()
     def update(self, classes: Tensor) -> None:
-        """Takes the classes (M,) of one batch into the average."""
-        if not len(classes):
-            return
-        share = torch.bincount(classes, minlength=len(self.distribution)) / len(classes)
+        """Takes the classes (M,) of one batch, of which there is one at least, into the average."""
+        counts = total(torch.bincount(classes, minlength=len(self.distribution)))
+        share = counts / counts.sum()
         self.seen += 1
         self.distribution.lerp_(share.to(self.distribution.dtype), (1 / self.seen).clamp(min=0.01))
 

@@ -41,6 +41,7 @@ from htr_ssl.encoders._contract import EncoderModule
 from htr_ssl.encoders._frames import valid
 from htr_ssl.errors import UserError
 from htr_ssl.methods._ink import binarised, degraded
+from htr_ssl.methods._joined import processes, total
 from htr_ssl.methods._lab import Rebalanced, gamut, lab, rgb, soft_labels
 
 CHANNELS = 3
@@ -177,10 +178,10 @@ class Method(nn.Module):
         return {"loss": (self.balance.weights()[classes] * entropy).mean(), "accuracy": hits, "constant": constant}
 
     def _look(self, chroma: Tensor) -> None:
-        """Stops if the first batches have no colours."""
+        """Stops if the first batches have no colours; of several processes all or none."""
         if len(self._chroma) >= LOOKED_AT:
             return
-        self._chroma.append(chroma.norm(dim=1).mean().detach())
+        self._chroma.append(total(chroma.norm(dim=1).mean().detach()) / processes())
         mean = float(torch.stack(self._chroma).mean())
         if len(self._chroma) == LOOKED_AT and mean < LEAST_CHROMA:
             raise UserError(

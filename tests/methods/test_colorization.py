@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from pretexts import HEIGHT, PLAIN, build, generator, held_out, measured, train
+from torch import distributed as group
+from torch.multiprocessing import spawn
 
 from htr_ssl.config import DataConfig
 from htr_ssl.data.batch import Images
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.errors import UserError
-from htr_ssl.methods import _ink, _lab
+from htr_ssl.methods import _ink, _joined, _lab
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -156,6 +158,50 @@ def test_the_distribution_moves_in_training_only():
     method.train()(held_out(4, channels=3), generator())
     assert not torch.equal(method.balance.distribution, before)
     assert float(method.balance.distribution.sum()) == pytest.approx(1)
+
+
+def _step(images):
+    """Loss of a training step without random changes, scaled to the share of this process, and the buffers."""
+    torch.manual_seed(0)
+    method = build("colorization", 3, encoder="vit_strips").train()
+    method.augment = lambda images, _: images
+    terms = method(images, generator())
+    return terms["loss"].detach() * _joined.share(terms["weight"], torch.device("cpu")), dict(method.named_buffers())
+
+
+def _share(rank, world, address, images, expected):
+    group.init_process_group("gloo", init_method=f"file://{address}", rank=rank, world_size=world)
+    try:
+        mine = slice(0, 3) if rank == 0 else slice(3, 7)
+        loss, buffers = _step(Images(images.pixels[mine], images.widths[mine]))
+        group.all_reduce(loss)
+        # A cell between two bins may be in the other one: distances are rounded in another way.
+        torch.testing.assert_close(loss / world, expected[0], rtol=2e-4, atol=0)
+        torch.testing.assert_close(buffers, expected[1], rtol=0, atol=2e-3)
+    finally:
+        group.destroy_process_group()
+
+
+def test_two_processes_weigh_the_classes_of_the_joined_batch(tmp_path):
+    images = held_out(7, channels=3)
+    spawn(_share, (2, tmp_path / "address", images, _step(images)), nprocs=2)
+
+
+def _half_gray(rank, world, address, images):
+    group.init_process_group("gloo", init_method=f"file://{address}", rank=rank, world_size=world)
+    try:
+        method = build("colorization", 3, encoder="vit_strips", augment=PLAIN, target="regression").train()
+        if rank == 0:
+            images = Images(images.pixels.mean(1, keepdim=True).expand(-1, 3, -1, -1), images.widths)
+        for seed in range(5):
+            method(images, generator(seed))
+    finally:
+        group.destroy_process_group()
+
+
+def test_a_process_with_gray_images_does_not_stop_alone(tmp_path):
+    """The others would wait for it; together they have colours."""
+    spawn(_half_gray, (2, tmp_path / "address", held_out(4, channels=3)), nprocs=2)
 
 
 def test_gray_encoders_are_refused():
