@@ -31,13 +31,13 @@ def contrasted(ink: Tensor, strength: float, generator: Generator) -> Tensor:
     n, _, height, width = ink.shape
     coarse = 1 - strength * torch.rand(n, 1, 2, max(2, width // height), generator=generator)
     coarse = coarse * (1 + strength * signed((n, 1, 1, 1), generator))
-    return ink * _enlarged(coarse, ink)
+    return ink * enlarged(coarse, ink)
 
 
 def faded(ink: Tensor, strength: float, generator: Generator) -> Tensor:
     """Patches of about half a letter, a third of the line, where the pen runs dry."""
     n, _, height, width = ink.shape
-    dry = _enlarged(torch.randn(n, 1, 3, max(2, 3 * width // height), generator=generator), ink)
+    dry = enlarged(torch.randn(n, 1, 3, max(2, 3 * width // height), generator=generator), ink)
     amount = (strength * torch.rand(n, 1, 1, 1, generator=generator)).to(ink.device)
     return ink * (1 - amount * (2 * dry - 0.8).clamp(0, 1))
 
@@ -57,7 +57,7 @@ def bled(ink: Tensor, widths: Tensor, strength: float, generator: Generator) -> 
     half = F.avg_pool2d(ink.roll(other, 0), 2)
     mirrored = (widths[:, None] // 2 - 1 - torch.arange(half.shape[3], device=ink.device)).clamp(min=0)
     back = half.gather(3, mirrored[:, None, None].expand_as(half))
-    return ink + amount * (1 - ink) * _enlarged(back, ink)
+    return ink + amount * (1 - ink) * enlarged(back, ink)
 
 
 def papered(ink: Tensor, strength: float, generator: Generator) -> Tensor:
@@ -66,7 +66,7 @@ def papered(ink: Tensor, strength: float, generator: Generator) -> Tensor:
     stains = torch.rand(n, 1, 3, max(2, 2 * width // height), generator=generator)
     grain = torch.rand(n, 1, height // 2, width // 2, generator=generator)
     amount = (strength * torch.rand(n, 1, 1, 1, generator=generator)).to(ink.device)
-    return ink + amount * (1 - ink) * _enlarged((_enlarged(stains, grain) + grain) / 2, ink)
+    return ink + amount * (1 - ink) * enlarged((enlarged(stains, grain) + grain) / 2, ink)
 
 
 def noisy(ink: Tensor, strength: float, generator: Generator) -> Tensor:
@@ -102,6 +102,6 @@ def signed(shape: tuple[int, ...], generator: Generator) -> Tensor:
     return torch.rand(shape, generator=generator) * 2 - 1
 
 
-def _enlarged(coarse: Tensor, like: Tensor) -> Tensor:
+def enlarged(coarse: Tensor, like: Tensor) -> Tensor:
     """A coarse field at the size and on the device of another."""
     return F.interpolate(coarse.to(like.device), like.shape[2:], mode="bilinear", align_corners=True)

@@ -40,7 +40,7 @@ from htr_ssl.data.batch import Images
 from htr_ssl.encoders._contract import EncoderModule
 from htr_ssl.encoders._frames import valid
 from htr_ssl.errors import UserError
-from htr_ssl.methods._ink import binarised, degraded
+from htr_ssl.methods._damage import binarised, degraded
 from htr_ssl.methods._joined import processes, total
 from htr_ssl.methods._lab import Rebalanced, gamut, lab, rgb, soft_labels
 

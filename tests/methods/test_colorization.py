@@ -15,7 +15,7 @@ from htr_ssl.config import DataConfig
 from htr_ssl.data.batch import Images
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.errors import UserError
-from htr_ssl.methods import _ink, _joined, _lab
+from htr_ssl.methods import _damage, _joined, _lab
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -237,20 +237,20 @@ def test_scans_with_and_without_colour(name, colour):
 
 def test_ink_is_what_otsu_finds():
     images = held_out(8)
-    found = _ink.binarised(images)
+    found = _damage.binarised(images)
     for row, width in enumerate(images.widths.tolist()):
         gray = (255 * images.pixels[row, 0, :, :width]).round().byte().numpy()
         wanted = cv2.threshold(gray, 0, 1, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)[1]
         assert (found[row, 0, :, :width].numpy() == wanted).mean() > 0.98  # 64 levels, not 256
         assert not found[row, ..., width:].any()
     blank = Images(0.95 + 0.05 * torch.rand(2, 1, HEIGHT, 64, generator=generator()), torch.tensor([64, 40]))
-    assert not _ink.binarised(blank).any()
+    assert not _damage.binarised(blank).any()
 
 
 def best_threshold(damage):
     """Balanced accuracy of ink and paper pixels by the best threshold of each image, chosen with the answer."""
     images = held_out(24)
-    ink, seen = _ink.binarised(images), _ink.degraded(images, damage, generator()).pixels
+    ink, seen = _damage.binarised(images), _damage.degraded(images, damage, generator()).pixels
     scores = []
     for row, width in enumerate(images.widths.tolist()):
         wanted, light = ink[row, 0, :, :width], seen[row, 0, :, :width]
@@ -298,7 +298,7 @@ def test_ink_of_unseen_hands_is_told():
     images = held_out()
     found = measured(method, images, draws=1)
     assert found["accuracy"] > found["constant"] + 0.08
-    painted, ink = method.reconstruct(images, generator())[2].pixels, _ink.binarised(images)
+    painted, ink = method.reconstruct(images, generator())[2].pixels, _damage.binarised(images)
     paper = ~ink & (torch.arange(ink.shape[3]) < images.widths[:, None])[:, None, None]
     dark = torch.stack([painted < level for level in torch.linspace(0, 1, 41)])
     hit, kept = dark[:, ink].float().mean(1), (~dark[:, paper]).float().mean(1)

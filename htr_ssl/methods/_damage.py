@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from htr_ssl.data._ink import enlarged
 from htr_ssl.data.batch import Images
 from htr_ssl.encoders._frames import valid
 
@@ -49,8 +50,8 @@ def degraded(images: Images, damage: float, generator: Generator) -> Images:
 
     def smooth(cells: int) -> Tensor:
         """Uniform numbers in [0, 1] that change slowly, about `cells` times in a height, (N, 1, H, W)."""
-        field = torch.rand(n, 1, cells + 1, max(2, cells * width // height + 1), generator=generator).to(ink.device)
-        return F.interpolate(field, (height, width), mode="bilinear", align_corners=True)
+        size = (n, 1, cells + 1, max(2, cells * width // height + 1))
+        return enlarged(torch.rand(size, generator=generator), ink)
 
     blurred = F.avg_pool2d(ink, 3, 1, 1)
     ink = ink + min(damage, 1.0) * torch.rand(n, 1, 1, 1, generator=generator).to(ink.device) * (blurred - ink)
