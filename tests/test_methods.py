@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from htr_ssl import model_file, plugins
 from htr_ssl.data.batch import Images
 from htr_ssl.errors import UserError
-from htr_ssl.methods import _pixels, mae, masked_image
+from htr_ssl.methods import _pixels, mae
 
 NAMES = plugins.names("htr_ssl.methods")
 
@@ -126,7 +126,7 @@ def test_masked_image_knows_nothing_of_hidden_pixels():
     images = strokes()
     _, masked, hidden = method._hide(images, generator())
     columns = hidden.repeat_interleave(4, 1)[:, None, None, : masked.pixels.shape[3]]
-    assert masked.pixels[columns.expand_as(masked.pixels)].unique().tolist() == [masked_image.GREY]
+    assert masked.pixels[columns.expand_as(masked.pixels)].unique().tolist() == [_pixels.GREY]
 
 
 def test_strips_and_painting_are_inverse():
@@ -140,7 +140,7 @@ def test_strips_and_painting_are_inverse():
 @pytest.mark.parametrize("name", ["masked_image", "mae"])
 def test_only_hidden_strips_are_repainted(name):
     whole, masked, painted = build(name).eval().reconstruct(strokes(), generator())
-    shown = masked.pixels != masked_image.GREY
+    shown = masked.pixels != _pixels.GREY
     assert torch.equal(painted.pixels[shown], whole.pixels[shown])
     assert not torch.equal(painted.pixels[~shown], masked.pixels[~shown])
 
@@ -157,7 +157,7 @@ def test_mae_drops_the_share_asked_for():
 def test_mae_knows_nothing_of_dropped_strips():
     method, whole = build("mae").eval(), strokes()
     hidden = method._hide(whole, generator())
-    other = torch.where(method._columns(hidden, whole.pixels.shape[3]), torch.rand_like(whole.pixels), whole.pixels)
+    other = _pixels.covered(whole, hidden, 4, torch.rand_like(whole.pixels)).pixels
     with torch.no_grad():
         first, second = (method._paint(Images(pixels, whole.widths), hidden) for pixels in (whole.pixels, other))
     assert torch.equal(first, second)

@@ -1,21 +1,38 @@
-"""Pixels as targets: the strip of each frame, standardised per image.
+"""Pixels as targets: the strip of each frame, standardised per image; and images that hide some of them.
 
 Letters: N batch, C channels, H height, W width, T frames, S pixels per frame.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.data.batch import Images
 from htr_ssl.encoders._frames import valid
 
+GREY = 0.5
+"""What hidden pixels become."""
+
 
 def strips(pixels: Tensor, stride: int) -> Tensor:
     """(N, C, H, W) -> the pixels of each frame, (N, T, S*H*C); a last strip that is not whole is filled with 0."""
     pixels = F.pad(pixels, (0, -pixels.shape[3] % stride))
     return unflatten(pixels, 3, (-1, stride)).permute(0, 3, 4, 2, 1).flatten(2)
+
+
+def covered(images: Images, hidden: Tensor, stride: int, content: Tensor | float = GREY) -> Images:
+    """Images with other content in the columns of the hidden frames.
+
+    Args:
+        images: whole ones.
+        hidden: (N, T) bool, True = hidden.
+        stride: columns of a frame [px].
+        content: of these columns: one tone, or (N, C, H, W).
+    """
+    columns = hidden.repeat_interleave(stride, 1)[:, None, None, : images.pixels.shape[3]]  # (N, 1, 1, W)
+    return Images(torch.where(columns, content, images.pixels), images.widths)
 
 
 def standardised(images: Images) -> Tensor:

@@ -21,7 +21,7 @@ from htr_ssl.encoders._attention import Blocks, places
 from htr_ssl.encoders._frames import valid
 from htr_ssl.encoders.vit_strips import Encoder
 from htr_ssl.errors import UserError
-from htr_ssl.methods._pixels import painted, standardised, strips
+from htr_ssl.methods._pixels import covered, painted, standardised, strips
 
 ENCODERS = ("vit_strips",)
 """Encoders whose tokens can be dropped."""
@@ -69,7 +69,7 @@ class Method(nn.Module):
     def views(self, images: Images, generator: Generator) -> tuple[Images, ...]:
         """The whole image and the one without the dropped strips."""
         whole = self.augment(images, generator)
-        return whole, self._without(whole, self._hide(whole, generator))
+        return whole, covered(whole, self._hide(whole, generator), self.encoder.stride)
 
     def forward(self, images: Images, generator: Generator) -> dict[str, Tensor]:
         """Squared error on the dropped strips' pixels."""
@@ -84,9 +84,8 @@ class Method(nn.Module):
         """Whole, masked and repainted images, for a person to look at."""
         whole = self.augment(images, generator)
         hidden = self._hide(whole, generator)
-        pixels = painted(self._paint(whole, hidden), whole)
-        pixels = torch.where(self._columns(hidden, pixels.shape[3]), pixels, whole.pixels)
-        return whole, self._without(whole, hidden), Images(pixels, whole.widths)
+        pixels, stride = painted(self._paint(whole, hidden), whole), self.encoder.stride
+        return whole, covered(whole, hidden, stride), covered(whole, hidden, stride, pixels)
 
     def _hide(self, images: Images, generator: Generator) -> Tensor:
         """(N, T) bool, True = dropped; every line keeps at least one strip."""
@@ -115,10 +114,3 @@ class Method(nn.Module):
         x = x.scatter(1, index, torch.where(visible[..., None], seen, x.gather(1, index)))
         pixels: Tensor = self.leave(self.decoder(x, places(x), inside))
         return pixels
-
-    def _without(self, whole: Images, hidden: Tensor) -> Images:
-        return Images(torch.where(self._columns(hidden, whole.pixels.shape[3]), 0.5, whole.pixels), whole.widths)
-
-    def _columns(self, hidden: Tensor, width: int) -> Tensor:
-        """(N, T) -> (N, 1, 1, W)."""
-        return hidden.repeat_interleave(self.encoder.stride, 1)[:, None, None, :width]

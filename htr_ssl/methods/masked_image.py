@@ -19,10 +19,7 @@ from htr_ssl.config import AugmentConfig
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
 from htr_ssl.encoders._contract import EncoderModule
-from htr_ssl.methods._pixels import painted, standardised, strips
-
-GREY = 0.5
-"""What hidden pixels become."""
+from htr_ssl.methods._pixels import covered, painted, standardised, strips
 
 
 class Config(BaseModel):
@@ -66,9 +63,7 @@ class Method(nn.Module):
         """Whole, masked and repainted images, for a person to look at."""
         whole, masked, hidden = self._hide(images, generator)
         predicted = self.decoder(self.encoder(masked.pixels, masked.widths).features)
-        pixels = painted(predicted, whole)
-        columns = self._columns(hidden, pixels.shape[3])
-        return whole, masked, Images(torch.where(columns, pixels, whole.pixels), whole.widths)
+        return whole, masked, covered(whole, hidden, self.encoder.stride, painted(predicted, whole))
 
     def _hide(self, images: Images, generator: Generator) -> tuple[Images, Images, Tensor]:
         """Whole and masked images, and the hidden frames: (N, T) bool, True = hidden."""
@@ -80,9 +75,4 @@ class Method(nn.Module):
         starts = (torch.rand(n, count, generator=generator) < start).float()
         hidden = F.max_pool1d(F.pad(starts[:, None], (self.config.span - 1, 0)), self.config.span, 1)[:, 0] > 0
         hidden = hidden.to(frames.device) & (torch.arange(count, device=frames.device) < frames[:, None])
-        grey = torch.where(self._columns(hidden, whole.pixels.shape[3]), GREY, whole.pixels)
-        return whole, Images(grey, whole.widths), hidden
-
-    def _columns(self, hidden: Tensor, width: int) -> Tensor:
-        """(N, T) -> (N, 1, 1, W)."""
-        return hidden.repeat_interleave(self.encoder.stride, 1)[:, None, None, :width]
+        return whole, covered(whole, hidden, self.encoder.stride), hidden

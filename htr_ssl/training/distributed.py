@@ -23,7 +23,7 @@ from torch import distributed as group
 
 from htr_ssl.config import TrainConfig
 from htr_ssl.errors import UserError
-from htr_ssl.methods._joined import share
+from htr_ssl.methods._joined import several, share
 
 _STARTED = (
     "LOCAL_RANK",
@@ -101,7 +101,7 @@ def trainer_options(config: TrainConfig, device: torch.device, unused: bool) -> 
 
 def total(values: list[float]) -> list[float]:
     """Sums over all processes."""
-    if not _several():
+    if not several():
         return values
     numbers = torch.tensor(values, dtype=torch.float64, device=_device())
     group.all_reduce(numbers)
@@ -110,12 +110,12 @@ def total(values: list[float]) -> list[float]:
 
 def scale(weight: Tensor | float) -> Tensor | float:
     """Factor of this process's loss; see `share`."""
-    return share(weight, _device()) if _several() else 1.0
+    return share(weight, _device()) if several() else 1.0
 
 
 def gathered(value: Any) -> list[Any]:
     """The value of every process, in their order."""
-    if not _several():
+    if not several():
         return [value]
     values: list[Any] = [None] * group.get_world_size()
     group.all_gather_object(values, value)
@@ -124,7 +124,7 @@ def gathered(value: Any) -> list[Any]:
 
 def align(module: torch.nn.Module) -> None:
     """Gives all processes the first one's buffers: statistics of batch norm."""
-    if _several():
+    if several():
         for buffer in module.buffers():
             group.broadcast(buffer, 0)
 
@@ -177,7 +177,7 @@ def joined(config: TrainConfig, together: Together) -> Iterator[None]:
         raise
     if world(config) > 1:
         last = rank(config) > 0
-        if _several():
+        if several():
             group.barrier()
             group.destroy_process_group()
         if last:
@@ -190,10 +190,6 @@ def joined(config: TrainConfig, together: Together) -> Iterator[None]:
 
 def _external() -> bool:
     return "LOCAL_RANK" in os.environ or SLURMEnvironment.detect()
-
-
-def _several() -> bool:
-    return group.is_available() and group.is_initialized() and group.get_world_size() > 1
 
 
 def _device() -> torch.device:
