@@ -107,7 +107,8 @@ class AugmentConfig(Strict):
     noise: float = Field(0.02, ge=0, le=0.5)
     """Largest standard deviation of the pixel noise (white = 1)."""
     mask: float = Field(0.05, ge=0, lt=1)
-    """Largest share of columns painted over with paper, in spans of up to half the height."""
+    """Largest share of columns painted over with paper, in spans of a quarter of the height, which
+    may join."""
 
 
 class TrainConfig(Strict):

@@ -2,8 +2,8 @@
 
 Source: Zbontar et al. 2021, "Barlow Twins: self-supervised learning via redundancy reduction", arXiv 2103.03230.
 
-Differs from the paper: instances are images, windows or frames of a line; a smaller projector. As in the authors' code
-the correlation's off-diagonal terms are summed, not averaged, and the whole is multiplied by `scale`.
+Differs from the paper: instances are images, windows or frames of a line; a smaller projector; the whole is multiplied
+by `scale`, as in the authors' code (`--scale-loss`, 0.024 there).
 
 Letters: M instances, D features, E projection size.
 """

@@ -2,8 +2,9 @@
 
 Source: Grill et al. 2020, "Bootstrap your own latent", arXiv 2006.07733.
 
-Differs from the paper: instances are images, windows or frames of a line; smaller heads. The loss is half the sum of
-both directions' negative cosines, in [-1, 1]: the paper's 2 - 2 cos, summed over both directions, is 4 + 4 times it.
+Differs from the paper: instances are images, windows or frames of a line; smaller heads; the target moves faster at
+first (0.996 there, for ten thousands of updates). The loss is half the sum of both directions' negative cosines, in
+[-1, 1]: the paper's 2 - 2 cos, summed over both directions, is 4 + 4 times it.
 
 Letters: M instances, D features, E projection size.
 """

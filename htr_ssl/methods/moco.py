@@ -4,7 +4,7 @@ Source: Chen, Xie, He 2021, "An empirical study of training self-supervised visi
 (algorithm 1): no queue, a predictor on the online side, the target is a moving average, the loss is symmetric.
 
 Differs from the paper: instances are images, windows or frames of a line (arXiv 2012.10873), so that the batch has
-enough negatives at a size a CPU can do; smaller heads.
+enough negatives at a size a CPU can do; smaller heads, without the batch norm behind their last layers.
 
 Letters: M instances, E projection size.
 """

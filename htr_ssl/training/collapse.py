@@ -2,8 +2,9 @@
 
 Frames of the same images in two mild views are compared; lengths are brought to 1 first, so that scale says nothing.
 The measures are those of Wang and Isola 2020 (arXiv 2005.10242: alignment, uniformity), Garrido et al. 2022 (RankMe,
-arXiv 2210.02885: effective rank) and Chen and He 2021 (arXiv 2011.10566: standard deviation of the features); the share
-of the position is ours, for the collapse that Kišš and Hradiš 2024 saw on text lines (arXiv 2405.00420).
+arXiv 2210.02885: effective rank, here of the frames less their mean) and Chen and He 2021 (arXiv 2011.10566: standard
+deviation of the features); the share of the position is ours, for the collapse that Kišš and Hradiš 2024 saw on text
+lines (arXiv 2405.00420).
 
 Letters: N images, T frames, D features, M valid frames of all images.
 """
