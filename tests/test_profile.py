@@ -54,6 +54,13 @@ def test_a_delay_is_found_where_it_was_put(tmp_path, monkeypatch):
     assert profile.verdict({"loader_share": 0.049}).endswith("(below 5 %: the loader is not the bottleneck)")
 
 
+def test_the_views_of_a_joint_embedding_method_are_augmentation(tmp_path, monkeypatch):
+    slowed(monkeypatch, TextAugment, "__call__", 0.05)  # one for each view
+    config = PretrainConfig(data=DATA, method={"name": "byol"}, train=TRAIN)
+    result = profile.run(config, tmp_path, steps=2)
+    assert 100 <= result["stages"]["augment"]["ms"] < 200
+
+
 def test_parts_add_up_to_the_step(tmp_path):
     result = profile.run(PretrainConfig(data=DATA, train=TRAIN), tmp_path, steps=3)
     assert result == json.loads((tmp_path / "profile.json").read_text())

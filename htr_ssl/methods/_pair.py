@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Generator, Tensor, unflatten
+from torch import Generator, Tensor, nn, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
@@ -38,10 +38,14 @@ class PairConfig(BaseModel):
     """Random changes of each view."""
 
 
-class Pair:
-    """Draws two views of a batch and cuts their frames into matching instances."""
+class Pair(nn.Module):
+    """Draws two views of a batch and cuts their frames into matching instances.
+
+    A module, though it has no weights: the profile finds augmentations in the modules of a task.
+    """
 
     def __init__(self, config: PairConfig) -> None:
+        super().__init__()
         self.config = config
         self.augment = TextAugment(config.augment, shift_x=config.shift)
 
