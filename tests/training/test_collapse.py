@@ -118,13 +118,13 @@ def unstopped(p1, p2, z1, z2):
 def test_broken_forms_collapse_and_are_caught(broken, strips, monkeypatch):
     """The same training with the part that prevents the collapse is not caught."""
     if broken == "no variance term":
-        name, options = "vicreg", {"variance": 0.0, "covariance": 0.0}
+        name, options, change = "vicreg", {}, {"variance": 0.0, "covariance": 0.0}
     else:
-        name, options = "simsiam", {}
-    assert trained(strips, name, 40, 1e-3) is None
+        name, options, change = "simsiam", {"instance": "window"}, {}
+    assert trained(strips, name, 40, 1e-3, **options) is None
     if broken == "no stop-gradient":
         monkeypatch.setattr(simsiam, "agreement", unstopped)
-    assert trained(strips, name, 40, 1e-3, **options)
+    assert trained(strips, name, 40, 1e-3, **options | change)
 
 
 def test_a_pretraining_logs_the_measures_and_warns_once(tmp_path, monkeypatch):
