@@ -112,7 +112,7 @@ def words(
     model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="Model that finetune wrote.")],
     source: Source,
     out: Target,
-    confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out words below.")] = 0.0,
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out words below; 0 keeps all.")] = 0.1,
     format: Format = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     quiet: Quiet = False,
@@ -121,7 +121,7 @@ def words(
 
     Lines with characters that the recognizer does not know are left out and named.
 
-    Example: `htr-ssl data words runs/finetune/model.safetensors lines.parquet words.parquet --confidence 0.5`
+    Example: `htr-ssl data words runs/finetune/model.safetensors lines.parquet words.parquet`
     """
     from htr_ssl.cli_show import rows_bar
     from htr_ssl.data import importing
