@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from htr_ssl.bars import rows_bar
 from htr_ssl.cli_data import Format, Level, LevelOption, Quiet, Source, Threads, data
-from htr_ssl.cli_show import pairs, rows_bar, say, table
+from htr_ssl.cli_show import pairs, say, table
 from htr_ssl.errors import UserError
 
 if TYPE_CHECKING:

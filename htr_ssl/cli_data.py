@@ -96,7 +96,7 @@ def import_(
 
     Example: `htr-ssl data import auto export lines.parquet --height 128`
     """
-    from htr_ssl.cli_show import rows_bar
+    from htr_ssl.bars import rows_bar
     from htr_ssl.data import importing
     from htr_ssl.data.reading import read
 
@@ -123,7 +123,7 @@ def words(
 
     Example: `htr-ssl data words runs/finetune/model.safetensors lines.parquet words.parquet`
     """
-    from htr_ssl.cli_show import rows_bar
+    from htr_ssl.bars import rows_bar
     from htr_ssl.data import importing
     from htr_ssl.data.reading import read
     from htr_ssl.recognizers.reader import Reader
@@ -208,7 +208,7 @@ def split(
 
     Example: `htr-ssl data split lines.parquet divided.parquet --by writer --test 0.2`
     """
-    from htr_ssl.cli_show import rows_bar
+    from htr_ssl.bars import rows_bar
     from htr_ssl.data import importing
     from htr_ssl.data.describe import divide
     from htr_ssl.data.reading import read

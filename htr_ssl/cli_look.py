@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from htr_ssl.bars import rows_bar
 from htr_ssl.cli_data import Format, Level, LevelOption, Quiet, Source
-from htr_ssl.cli_show import note, rows_bar, say, table
+from htr_ssl.cli_show import note, say, table
 
 
 def views(

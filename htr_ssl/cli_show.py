@@ -120,22 +120,6 @@ def pages_bar(quiet: bool) -> Iterator[Callable[[int, int, Path], None] | None]:
             yield lambda done, total, path: bar.update(task, completed=done, total=total, description=path.name)
 
 
-@contextmanager
-def rows_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Progress of rows with the time left; None if quiet or if there is no terminal."""
-    from rich import progress
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    columns = (progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn())
-    with progress.Progress(progress.TextColumn("{task.description}"), *columns, console=console, transient=True) as bar:
-        task = bar.add_task("images", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def scores(result: dict[str, Any]) -> None:
     """Prints a result.json."""
     rows = []

@@ -26,7 +26,7 @@ from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.reading import read
 from htr_ssl.data.sample import Level, Sample
 from htr_ssl.data.splitting import divide
-from htr_ssl.data.strip_cache import StripCache
+from htr_ssl.data.strip_cache import Progress, StripCache
 from htr_ssl.data.subsets import assign_splits
 from htr_ssl.errors import UserError
 
@@ -155,8 +155,15 @@ class Strips(Dataset[Batch]):
         labels: label of each, empty for unlabelled data; set by whoever knows the charset.
     """
 
-    def __init__(self, samples: SplitSamples, rows: Sequence[int], config: DataConfig, memory: int = MEMORY) -> None:
-        """Decodes everything, unless `config.cache` has it; keeps what fits into `memory` [bytes].
+    def __init__(
+        self,
+        samples: SplitSamples,
+        rows: Sequence[int],
+        config: DataConfig,
+        memory: int = MEMORY,
+        progress: Progress | None = None,
+    ) -> None:
+        """Decodes everything, which `progress` is told, unless `config.cache` has it; keeps what fits into `memory`.
 
         Raises:
             UserError: there is no readable image among the rows.
@@ -170,9 +177,9 @@ class Strips(Dataset[Batch]):
         self.rows: list[int] = []
         self.widths: list[int] = []
         if config.cache:
-            self._from_cache(rows)
+            self._from_cache(rows, progress)
         else:
-            self._from_source(rows)
+            self._from_source(rows, progress)
         if self.unreadable:
             more = f" (and {len(self.unreadable) - 1} more)" if len(self.unreadable) > 1 else ""
             warnings.warn(f"left out: {self.unreadable[0]}{more}", stacklevel=2)
@@ -180,15 +187,15 @@ class Strips(Dataset[Batch]):
             reason = f" ({self.unreadable[0]})" if self.unreadable else ""
             raise UserError(f"{config.source}: no readable image among the {len(rows)} asked for{reason}")
 
-    def _from_cache(self, rows: Sequence[int]) -> None:
+    def _from_cache(self, rows: Sequence[int], progress: Progress | None) -> None:
         self.place = "cache"
-        self._cache = StripCache(self.samples, self.config, self._decode)
+        self._cache = StripCache(self.samples, self.config, self._decode, progress)
         widths = self._cache.widths[rows]
         self.rows, self.widths = np.asarray(rows)[widths > 0].tolist(), widths[widths > 0].tolist()
         self.unreadable.clear()
         self._decode(np.asarray(rows)[widths == 0].tolist())  # once more, for the reason
 
-    def _from_source(self, rows: Sequence[int]) -> None:
+    def _from_source(self, rows: Sequence[int], progress: Progress | None) -> None:
         probe = self._decode(rows[:: max(1, len(rows) // _PROBE)])
         mean = sum(strip.nbytes for strip in probe if strip is not None) / max(len(probe), 1)
         self.place = "memory" if mean * len(rows) <= self._memory else "source"
@@ -201,6 +208,8 @@ class Strips(Dataset[Batch]):
                     self.widths.append(strip.shape[1])
                     if self.place == "memory":
                         self._strips.append(strip)
+            if progress is not None:
+                progress(start + len(part), len(rows))
 
     def _decode(self, rows: Sequence[int]) -> list[np.ndarray | None]:
         samples = [self.samples[row] for row in rows]

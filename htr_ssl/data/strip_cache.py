@@ -24,11 +24,14 @@ import pyarrow as pa
 from htr_ssl import __version__
 from htr_ssl.config import DataConfig
 from htr_ssl.data.readers._common import Samples, files
+from htr_ssl.data.splitting import MARK
 from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path, sha256, write_json
 
 Decode = Callable[[Sequence[int]], Sequence[np.ndarray | None]]
 """Strips (height, W, channels) of rows, None for an image that cannot be read."""
+Progress = Callable[[int, int], None]
+"""Is told the images done and of all."""
 
 FILE_ROWS = 1 << 15
 """Images per file: what a killed run loses at most."""
@@ -46,8 +49,8 @@ class StripCache:
         widths: of all strips [px]; 0 = the image cannot be read.
     """
 
-    def __init__(self, samples: Samples, config: DataConfig, decode: Decode) -> None:
-        """Opens the cache below `config.cache`; what is missing or damaged is made first.
+    def __init__(self, samples: Samples, config: DataConfig, decode: Decode, progress: Progress | None = None) -> None:
+        """Opens the cache below `config.cache`; what is missing or damaged is made first, which `progress` is told.
 
         Raises:
             UserError: the folder cannot be written or lies inside the source, or the disk is full.
@@ -62,9 +65,13 @@ class StripCache:
             write_json(self.folder / "about.json", about)
         missing = [start for start in self._starts if self._opened(start) is None]
         first = os.getpid() % len(missing) if missing else 0  # several processes begin at different files
+        done = self._count - sum(map(self._rows, missing))
         for start in missing[first:] + missing[:first]:
             if self._opened(start) is None:
-                self._make(start, decode)
+                for made in self._make(start, decode):
+                    if progress is not None:
+                        progress(done + made, self._count)
+            done += self._rows(start)
         self._map()
 
     def strip(self, row: int) -> np.ndarray | None:
@@ -83,6 +90,9 @@ class StripCache:
     def _path(self, start: int) -> Path:
         return self.folder / f"{start:09d}.arrow"
 
+    def _rows(self, start: int) -> int:
+        return min(FILE_ROWS, self._count - start)
+
     def _opened(self, start: int) -> pa.Table | None:
         """Mapped table of one file; None if it is not there; a damaged one is deleted, with a warning."""
         path = self._path(start)
@@ -92,7 +102,7 @@ class StripCache:
             with pa.memory_map(str(path)) as file:
                 table = pa.ipc.open_file(file).read_all()
             table.validate(full=True)  # offsets that point out of the file would kill the process
-            if table.schema != SCHEMA or len(table) != min(FILE_ROWS, self._count - start):
+            if table.schema != SCHEMA or len(table) != self._rows(start):
                 raise ValueError("it is of another source")
             if ((table["width"].to_numpy() > 0) != (table["check"].to_numpy() > 0)).any():
                 raise ValueError("widths have changed")
@@ -103,16 +113,18 @@ class StripCache:
             return None
         return table
 
-    def _make(self, start: int, decode: Decode) -> None:
-        """Writes one file, a batch at a time."""
-        stop = min(start + FILE_ROWS, self._count)
+    def _make(self, start: int, decode: Decode) -> Iterator[int]:
+        """Writes one file, a batch at a time; yields how many images are done."""
+        stop = start + self._rows(start)
         with (
             atomic_path(self._path(start)) as temporary,
             pa.OSFile(str(temporary), "wb") as file,
             pa.ipc.new_file(file, SCHEMA) as writer,
         ):
             for begin in range(start, stop, BATCH_ROWS):
-                writer.write_batch(_batch(decode(range(begin, min(begin + BATCH_ROWS, stop)))))
+                end = min(begin + BATCH_ROWS, stop)
+                writer.write_batch(_batch(decode(range(begin, end))))
+                yield end - start
 
     def _map(self) -> None:
         """Maps all files: columns of each batch, and the first row of each."""
@@ -149,7 +161,8 @@ def _batch(strips: Sequence[np.ndarray | None]) -> pa.RecordBatch:
 def _about(samples: Samples, config: DataConfig) -> dict[str, Any]:
     """What the strips depend on: options, version, and names, sizes and times of the source's files.
 
-    Of a folder all files count, of a single file it and the images it names.
+    Of a folder all files count, of a single file it and the images it names. Of a named split its checksum counts: it
+    says which rows are there, and a list of one's own may change under its name.
     """
     names = ["format", "level", "splits", "height", "channels", "max_width"]
     root = samples.root
@@ -160,6 +173,7 @@ def _about(samples: Samples, config: DataConfig) -> dict[str, Any]:
     base, paths = (root, files(root)) if root.is_dir() else (root.parent, [root, *samples.paths()])
     listed = [[os.path.relpath(path, base), *_status(path)] for path in paths]
     about = config.model_dump(include={*names}) | {"htr_ssl": __version__, "rows": len(samples)}
+    about["splits_sha256"] = samples.facts.get(MARK)
     return about | {"root": root.name, "files": len(listed), "state": sha256(json.dumps(listed))}
 
 

@@ -21,9 +21,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from htr_ssl import model_file
-from htr_ssl.config import Strict, TrainConfig
+from htr_ssl.bars import rows_bar
+from htr_ssl.config import FinetuneConfig, PretrainConfig, TrainConfig
 from htr_ssl.config_files import dump_config, load_config
-from htr_ssl.data.loading import Strips
+from htr_ssl.data.loading import SplitSamples, Strips
 from htr_ssl.data.order import StepSampler, sorted_batches
 from htr_ssl.environment import environment, hardware
 from htr_ssl.errors import UserError
@@ -35,7 +36,7 @@ from htr_ssl.training.choices import precision
 from htr_ssl.training.module import System
 
 
-def open_run(out: Path, config: Strict) -> None:
+def open_run(out: Path, config: PretrainConfig | FinetuneConfig) -> None:
     """Makes the run folder, or checks that it is of this configuration; hardware may differ.
 
     Raises:
@@ -46,14 +47,24 @@ def open_run(out: Path, config: Strict) -> None:
         raise UserError(
             f"{out}: it holds a run with another configuration (see {path}); choose another name or remove it"
         )
-    if distributed.rank(config.train):  # type: ignore[attr-defined]
+    if distributed.rank(config.train):
         warnings.filterwarnings("ignore", category=UserWarning)  # the first process says it
         return
     write_text(path, dump_config(config))
     write_json(out / "env.json", environment())
 
 
-def _comparable(config: Strict) -> str:
+def decoded(samples: SplitSamples, rows: Sequence[int], config: PretrainConfig | FinetuneConfig, bar: bool) -> Strips:
+    """Strips of rows; a bar shows the images while they are decoded.
+
+    Raises:
+        UserError: there is no readable image among the rows.
+    """
+    with rows_bar(not bar or bool(distributed.rank(config.train))) as progress:
+        return Strips(samples, rows, config.data, progress=progress)
+
+
+def _comparable(config: PretrainConfig | FinetuneConfig) -> str:
     """The configuration without what may change while a run goes on.
 
     `devices` and `num_nodes` are of that kind: `batch_size` counts the images of all processes, so that a run on one
@@ -61,8 +72,8 @@ def _comparable(config: Strict) -> str:
     """
     hardware = ("device", "devices", "num_nodes", "threads", "workers", "track")
     neutral = {name: TrainConfig.model_fields[name].default for name in hardware}
-    train = config.train.model_copy(update=neutral)  # type: ignore[attr-defined]
-    data = config.data.model_copy(update={"cache": None})  # type: ignore[attr-defined]
+    train = config.train.model_copy(update=neutral)
+    data = config.data.model_copy(update={"cache": None})
     return dump_config(config.model_copy(update={"train": train, "data": data}))
 
 

@@ -47,10 +47,9 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     if config.pseudo:
         samples, more = pseudo.added(samples, config.pseudo, rows, config.data)
         rows = rows + more
-    train = Strips(samples, rows, config.data)
-    validation = Strips(
-        samples, _some(rows_of(samples, "validation", labelled=True), config, "validation"), config.data
-    )
+    train = engine.decoded(samples, rows, config, progress)
+    known = _some(rows_of(samples, "validation", labelled=True), config, "validation")
+    validation = engine.decoded(samples, known, config, progress)
 
     header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
     encoder = model_file.build_encoder(

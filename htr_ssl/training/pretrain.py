@@ -12,7 +12,7 @@ from htr_ssl import model_file, plugins
 from htr_ssl.charset import NORMALISATION
 from htr_ssl.config import PretrainConfig
 from htr_ssl.config_files import load_config
-from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.loading import read_samples, rows_of
 from htr_ssl.data.splitting import carried, refuse_mixed
 from htr_ssl.files import write_json
 from htr_ssl.training import collapse, engine
@@ -34,7 +34,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
         return path
     device = engine.prepare_device(config.train, config.seed)
     samples = read_samples(config.data)
-    strips = Strips(samples, rows_of(samples, "train", labelled=False), config.data)
+    strips = engine.decoded(samples, rows_of(samples, "train", labelled=False), config, progress)
     header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
     encoder = model_file.build_encoder(
         config.encoder.name, config.encoder.options(), config.data.height, config.data.channels

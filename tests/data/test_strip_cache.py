@@ -17,7 +17,7 @@ from PIL import Image
 
 from htr_ssl.config import DataConfig, PretrainConfig
 from htr_ssl.config_files import load_config
-from htr_ssl.data import importing, loading, strip_cache
+from htr_ssl.data import importing, loading, named_splits, strip_cache
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.data.reading import read
 from htr_ssl.errors import UserError
@@ -88,6 +88,36 @@ def test_a_changed_source_has_another_cache(config, folder):
     Image.fromarray(np.full((60, 300), 128, np.uint8)).save(folder / "03.png")
     assert strips_of(config)[[3]].raw.equal(plain(config)[[3]].raw)
     assert len(os.listdir(config.cache)) == 2
+
+
+def test_a_split_of_ones_own_that_changed_has_another_cache(config, tmp_path):
+    """As many rows as before, but others: the strips of the old ones would stand beside the new ones' texts."""
+    for first, second in (("00 01", "02"), ("04 05", "06")):
+        parts = {"train": first.split(), "test": [second]}
+        path = tmp_path / "mine.yaml"
+        path.write_text(named_splits.listed(parts, "mine", "", "", "line"))
+        named_splits.load.cache_clear()
+        divided = config.model_copy(update={"splits": str(path), "validation": 0.0})
+        assert strips_of(divided)[[0]].raw.equal(plain(divided)[[0]].raw)
+    assert len(os.listdir(config.cache)) == 2
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_progress(config, cache):
+    config = config if cache else config.model_copy(update={"cache": None})
+    samples = read_samples(config)
+    told = []
+    strips = Strips(samples, range(len(samples)), config, progress=lambda *counts: told.append(counts))
+    assert told == sorted(told)
+    assert told[-1] == (len(strips), 24)
+    if cache:
+        parts(config)[1].unlink()
+        told.clear()
+        Strips(samples, range(len(samples)), config, progress=lambda *counts: told.append(counts))
+        assert told == [(18, 24), (22, 24), (24, 24)]
+        told.clear()
+        Strips(samples, range(len(samples)), config, progress=lambda *counts: told.append(counts))
+        assert not told
 
 
 def test_of_a_list_its_own_images_count(config, folder, tmp_path):
