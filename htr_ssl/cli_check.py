@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from htr_ssl.bars import rows_bar
-from htr_ssl.cli_data import Format, Level, LevelOption, Quiet, Source, Threads, data
+from htr_ssl.cli_data import Format, Level, LevelOption, Partial, Quiet, Source, Splits, Threads, data, divided
 from htr_ssl.cli_show import pairs, say, table
 from htr_ssl.errors import UserError
 
@@ -24,6 +24,8 @@ def check(
     unlabelled: Annotated[
         bool, typer.Option("--unlabelled", help="The data is for pretraining only: texts are not missed.")
     ] = False,
+    splits: Splits = None,
+    partial: Partial = False,
     html: Annotated[Path | None, typer.Option("--html", help="Also write a page with pictures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table, with every example.")] = False,
     threads: Threads = 0,
@@ -33,7 +35,7 @@ def check(
 
     Unreadable and left-out files, characters and their look-alikes, texts that do not fit their image, copies, pages
     and writers in two splits, blank and odd images, each with examples. Ends with code 1 if there is an error;
-    docs/check.md explains every finding.
+    docs/check.md explains every finding. With a published split its images alone are judged, divided as it says.
 
     Example: `htr-ssl data check scans --html report.html`
     """
@@ -45,8 +47,9 @@ def check(
 
     if html is not None and html.is_dir():
         raise UserError(f"{html}: this is a folder; give the name of a file, such as {html / 'report.html'}")
+    samples = divided(read(source, format, level.value), splits, partial)
     with rows_bar(quiet) as progress:
-        report = diagnose(read(source, format, level.value), threads, progress, unlabelled)
+        report = diagnose(samples, threads, progress, unlabelled)
     if html is not None:
         write(report, source, html)
     if as_json:
@@ -60,6 +63,7 @@ def check(
 def _print(source: str, report: Report) -> None:
     """What there is, the findings with some examples, the verdict."""
     from htr_ssl.data.check import titled, visible
+    from htr_ssl.data.splitting import FACTS
 
     counts = report.splits()
     names = list(next(iter(counts.values())))
@@ -67,6 +71,7 @@ def _print(source: str, report: Report) -> None:
     signs = report.characters()
     facts = [("characters", f"{len(signs)}: {''.join(map(visible, sorted(signs)))}")] if signs else []
     facts += [("widths", report.widths())] if report.widths() else []
+    facts += [(name, value) for name, value in report.survey.samples.facts.items() if name not in FACTS[1:]]
     pairs("", facts)
     rows: list[tuple[str, str, str]] = []
     for finding in report.findings:

@@ -100,7 +100,7 @@ def import_(
     from htr_ssl.data import importing
     from htr_ssl.data.reading import read
 
-    samples = _divided(read(source, format, level.value), splits, partial)
+    samples = divided(read(source, format, level.value), splits, partial)
     with rows_bar(quiet) as progress:
         outcome = importing.write(samples, out, height, encoding.value, threads, progress)
     note(f"{out}: {outcome.rows} {level.value}s, {outcome.labelled} with text")
@@ -138,7 +138,7 @@ def words(
     _left_out(outcome)
 
 
-def _divided(samples: Samples, splits: str | None, partial: bool) -> Samples:
+def divided(samples: Samples, splits: str | None, partial: bool) -> Samples:
     """Samples of a published split, if one is asked for; says how many they are, and how many belong to no part."""
     from htr_ssl.data.splitting import MARK, NAME, divide
     from htr_ssl.errors import UserError
@@ -147,12 +147,12 @@ def _divided(samples: Samples, splits: str | None, partial: bool) -> Samples:
         if partial:
             raise UserError("--partial takes what is there of a published split; name it with --splits NAME")
         return samples
-    divided = divide(samples, splits, partial)
-    counts = ", ".join(f"{divided.column('split').count(name)} {name}" for name in ("train", "validation", "test"))
-    rest = len(samples) - len(divided)
+    parts = divide(samples, splits, partial)
+    counts = ", ".join(f"{parts.column('split').count(name)} {name}" for name in ("train", "validation", "test"))
+    rest = len(samples) - len(parts)
     outside = f"; {rest} are in none of its parts and left out" if rest else ""
-    note(f"{divided.facts[NAME]} (SHA-256 {divided.facts[MARK][:12]}…): {counts}{outside}")
-    return divided
+    note(f"{parts.facts[NAME]} (SHA-256 {parts.facts[MARK][:12]}…): {counts}{outside}")
+    return parts
 
 
 def _left_out(outcome: Outcome) -> None:
@@ -210,15 +210,15 @@ def split(
     """
     from htr_ssl.bars import rows_bar
     from htr_ssl.data import importing
-    from htr_ssl.data.describe import divide
+    from htr_ssl.data.describe import draw
     from htr_ssl.data.reading import read
     from htr_ssl.data.splitting import FACTS, NAME
 
-    samples = _divided(read(source, format, level.value), splits, partial)
+    samples = divided(read(source, format, level.value), splits, partial)
     if splits:
         drawn = samples.column("split")
     else:
-        drawn = divide(samples, by.value, validation, test, seed)
+        drawn = draw(samples, by.value, validation, test, seed)
         kept = {key: value for key, value in samples.facts.items() if key not in FACTS}
         samples.facts = {**kept, NAME: f"by {by.value}, {validation:g} and {test:g}, seed {seed}"}
     with rows_bar(quiet) as progress:

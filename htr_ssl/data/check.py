@@ -16,8 +16,8 @@ from htr_ssl import plugins
 from htr_ssl.charset import NORMALISATION
 from htr_ssl.data.checks._finding import SEVERITIES, Example, Finding
 from htr_ssl.data.checks._survey import HEIGHT, Progress, Survey, survey
+from htr_ssl.data.describe import split_counts
 from htr_ssl.data.readers._common import Samples
-from htr_ssl.data.subsets import SPLITS
 
 CHECKS = "htr_ssl.data.checks"
 
@@ -59,19 +59,7 @@ class Report:
     def splits(self) -> dict[str, dict[str, int]]:
         """Counts of every split."""
         survey = self.survey
-        found: dict[str, dict[str, int]] = {}
-        for split in sorted({name or "" for name in survey.splits}, key=lambda name: (*SPLITS, name).index(name)):
-            rows = [row for row, name in enumerate(survey.splits) if (name or "") == split]
-            texts = [text for row in rows if (text := survey.texts[row])]
-            found[split or "no split"] = {
-                "images": len(rows),
-                "labelled": len(texts),
-                "characters": sum(map(len, texts)),
-                "alphabet": len(set("".join(texts))),
-                "writers": len({survey.writers[row] for row in rows} - {None}),
-                "pages": len({survey.pages[row] for row in rows} - {None}),
-            }
-        return found
+        return split_counts(survey.splits, survey.texts, survey.writers, survey.pages)
 
     def characters(self) -> dict[str, dict[str, int]]:
         """Character -> split -> how often, the most frequent first."""

@@ -21,28 +21,37 @@ By = Literal["writer", "page", "row"]
 
 def describe(samples: Samples, seed: int = 0) -> dict[str, Any]:
     """Counts of each split and sizes of the images (of `SIZED` at most), without judging anything; see `data.check`."""
-    columns = {name: samples.column(name) for name in ("text", "writer", "page", "split")}
-    splits: dict[str, dict[str, Any]] = {}
-    for split in sorted({name or "" for name in columns["split"]}, key=lambda name: (*SPLITS, name).index(name)):
-        rows = [row for row, name in enumerate(columns["split"]) if (name or "") == split]
-        texts = [text for row in rows if (text := columns["text"][row])]
-        splits[split or "none"] = {
-            "images": len(rows),
-            "labelled": len(texts),
-            "words": sum(len(text.split()) for text in texts),
-            "characters": sum(map(len, texts)),
-            "alphabet": len(set("".join(texts))),
-            "writers": len({columns["writer"][row] for row in rows} - {None}),
-            "pages": len({columns["page"][row] for row in rows} - {None}),
-        }
     return {
         "level": samples.level,
         "images": len(samples),
         "left_out": len(samples.problems),
-        "splits": splits,
+        "splits": split_counts(*(samples.column(name) for name in ("split", "text", "writer", "page"))),
         "sizes": _sizes(samples, seed),
         "facts": samples.facts,
     }
+
+
+def split_counts(
+    splits: Sequence[str | None],
+    texts: Sequence[str | None],
+    writers: Sequence[str | None],
+    pages: Sequence[str | None],
+) -> dict[str, dict[str, int]]:
+    """Split -> what it has of images, texts, words, characters, writers and pages."""
+    found: dict[str, dict[str, int]] = {}
+    for split in sorted({name or "" for name in splits}, key=lambda name: (*SPLITS, name).index(name)):
+        rows = [row for row, name in enumerate(splits) if (name or "") == split]
+        own = [text for row in rows if (text := texts[row])]
+        found[split or "no split"] = {
+            "images": len(rows),
+            "labelled": len(own),
+            "words": sum(len(text.split()) for text in own),
+            "characters": sum(map(len, own)),
+            "alphabet": len(set("".join(own))),
+            "writers": len({writers[row] for row in rows} - {None}),
+            "pages": len({pages[row] for row in rows} - {None}),
+        }
+    return found
 
 
 def _sizes(samples: Samples, seed: int) -> dict[str, Any]:
@@ -62,7 +71,7 @@ def _sizes(samples: Samples, seed: int) -> dict[str, Any]:
     return {"opened": len(shapes), **percentiles, "rgb": round(float(np.mean([len(s) == 3 for s in shapes])), 3)}
 
 
-def divide(samples: Samples, by: By, validation: float, test: float, seed: int) -> list[str | None]:
+def draw(samples: Samples, by: By, validation: float, test: float, seed: int) -> list[str | None]:
     """Split of every sample, drawn anew; what belongs to one writer or page stays together, unlabelled samples too.
 
     Raises:
@@ -73,7 +82,8 @@ def divide(samples: Samples, by: By, validation: float, test: float, seed: int) 
     groups: Sequence[str | None] = [None] * len(ids) if by == "row" else samples.column(by)
     if by != "row" and None in groups:
         missing = Counter(groups)[None]
-        raise UserError(f"{missing} of {len(ids)} images name no {by}; divide them by another of writer, page, row")
+        other = "row" if by == "page" or None in samples.column("page") else "page"
+        raise UserError(f"{missing} of {len(ids)} images name no {by}; try --by {other}")
     if not any(texts):
         raise UserError("no image has a text, so that there is nothing to validate or test with; import the texts too")
     names = [str(name) for name in ids]

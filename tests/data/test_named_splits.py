@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import runpy
 import shutil
 import sys
@@ -123,6 +125,18 @@ def test_words_belong_to_their_line_or_page():
     lines = named([f"lines/a01/{form}/{form}-00.png" for part in parts.values() for form in part])
     with pytest.warns(UserWarning, match="train has 747 lines, published are 6482"):
         assert divide(lines, "iam-rwth").column("split").count("validation") == 116
+
+
+def test_a_source_is_checked_as_a_split_divides_it(lines, tmp_path):
+    """The image outside is not judged, and the name of the split is said."""
+    own = tmp_path / "mine.yaml"
+    own.write_text(named_splits.listed({"train": ["a01-000u-00"], "test": ["a01-003"]}, "mine", "x", "y", "line"))
+    result = run("data", "check", lines, "--splits", own)
+    counts = [line.split()[:2] for line in result.stdout.splitlines() if line.startswith(("train", "valid", "test"))]
+    assert counts == [["train", "1"], ["test", "1"]]
+    assert re.search(r"^splits +mine", result.stdout, re.MULTILINE)
+    found = json.loads(run("data", "check", lines, "--splits", own, "--json").stdout)
+    assert {split: row["images"] for split, row in found["splits"].items()} == {"train": 1, "test": 1}
 
 
 def test_missing_ids_are_named(lines):

@@ -41,4 +41,4 @@ def find(survey: Survey) -> Iterator[Finding]:
         yield Finding("colour_differs", "warning", "some splits are in colour, others gray", advice)
     elif share:
         advice = "data.channels=3 shows colour to the recognizer; the default is gray."
-        yield Finding("colour", "note", f"{share:.1%} of the images have colour", advice)
+        yield Finding("colour", "note", f"{100 * share:.3g} % of the images have colour", advice)
