@@ -85,10 +85,12 @@ def write(
         splits: split of every sample in place of the source's.
 
     Raises:
-        UserError: no image at all can be read, or `out` cannot be written.
+        UserError: no image at all can be read, or `out` cannot be written or is the source.
     """
     if out.is_dir():
         raise UserError(f"{out}: this is a folder; give the name of a file, such as {out / 'lines.parquet'}")
+    if samples.root is not None and samples.root.resolve() == out.resolve():
+        raise UserError(f"{out}: this is the source, which would be lost; give another name")
     job = _Job(samples, height, encoding, splits)
     folder = _folder(out, job)
     starts = range(0, len(samples), PART)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -55,13 +56,22 @@ class WordSamples(Samples):
 
     def __init__(self, source: Samples, rows: list[tuple[int, Word]], columns: dict[str, list[str | None]]) -> None:
         super().__init__(columns, "word")
-        self._source = source
+        self._source, self.root = source, source.root
         self.rows = rows
 
     def image(self, index: int) -> np.ndarray:
         """Columns of the line, uint8, (H, w) or (H, w, 3)."""
         row, word = self.rows[index]
         return self._source[row].load()[:, word.left : word.right].copy()
+
+    def paths(self) -> list[Path]:
+        """Those of the source."""
+        return self._source.paths()
+
+    def pieces(self) -> np.ndarray | None:
+        """Those of the words' lines."""
+        pieces = self._source.pieces()
+        return None if pieces is None else pieces[[row for row, _ in self.rows]]
 
 
 def cut(image: np.ndarray, text: str, reader: Reader) -> list[Word]:

@@ -124,6 +124,16 @@ def test_split_keeps_pages_together(tmp_path):
     assert "60 of 60 images name no writer" in str(result.exception)
 
 
+def test_the_source_is_not_written_over(tmp_path):
+    lines(tmp_path / "data", 12)
+    run("data", "import", "auto", tmp_path / "data", tmp_path / "a.parquet")
+    before = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "link.parquet").symlink_to(tmp_path / "a.parquet")
+    result = run("data", "split", tmp_path / "a.parquet", tmp_path / "link.parquet", "--by", "row", code=1)
+    assert "this is the source" in str(result.exception)
+    assert (tmp_path / "a.parquet").read_bytes() == before
+
+
 def test_files_with_different_splits_are_not_mixed(tmp_path):
     root = lines(tmp_path / "data", 20)
     for seed in (1, 2):
