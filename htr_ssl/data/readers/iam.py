@@ -35,18 +35,24 @@ class _Entry:
     writer: str | None = None
 
 
-class IamSamples(CropSamples):
+class IamSamples(Samples):
     """Regions of forms, or the images of the words or lines themselves where these are there."""
 
     def __init__(
         self, regions: list[Region], columns: dict[str, list[str | None]], level: Level, own: list[Path | None]
     ) -> None:
-        super().__init__(regions, columns, level)
+        super().__init__(columns, level)
+        self._crops = CropSamples(regions, columns, level)
         self._own = own
 
-    def image(self, index: int) -> Path | np.ndarray:  # type: ignore[override]
+    def image(self, index: int) -> Path | np.ndarray:
         """Path of the word's or line's image, or its region of the form."""
-        return self._own[index] or super().image(index)
+        return self._own[index] or self._crops.image(index)
+
+    def paths(self) -> list[Path]:
+        """The images of words and lines, and the forms of the others."""
+        pairs = zip(self._own, self._crops.regions, strict=True)
+        return list(dict.fromkeys(own or region.page for own, region in pairs))
 
 
 def detect(root: Path) -> bool:
