@@ -9,11 +9,14 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from htr_ssl import plugins
+
+if TYPE_CHECKING:
+    from htr_ssl.data.named_splits import NamedSplit
 
 _WIDTH = 100  # columns of the list of methods
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One of them, to list its options.")]
@@ -51,7 +54,7 @@ def splits(
 
     if name is None:
         every = {item: named_splits.load(item) for item in named_splits.names()}
-        rows = [(item, split.dataset, f"{_numbers(split.counts)} {split.unit}s") for item, split in every.items()]
+        rows = [(item, split.dataset, _size(split)) for item, split in every.items()]
         table(("data.splits", "data set", "train / validation / test"), rows)
         return
     split = named_splits.load(name)
@@ -60,6 +63,12 @@ def splits(
     sizes = [(f"{unit}s", _numbers(count)) for unit, count in counts.items()]
     texts = [(key, getattr(split, key)) for key in ("dataset", "about", "source")]
     pairs(name, [*texts, *sizes, ("sha256", split.sha256 or "none: the distribution divides it")])
+
+
+def _size(split: NamedSplit) -> str:
+    """How large it is, in pages where its ids stand for many of them each."""
+    unit = "page" if "page" in split.expected else split.unit
+    return f"{_numbers(split.expected.get('page', split.counts))} {unit}s"
 
 
 def _numbers(counts: Mapping[str, int]) -> str:
