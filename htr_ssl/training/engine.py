@@ -39,11 +39,14 @@ from htr_ssl.training.module import System
 def open_run(out: Path, config: PretrainConfig | FinetuneConfig) -> None:
     """Makes the run folder, or checks that it is of this configuration; hardware may differ.
 
+    A run that stopped before its first check, such as at a wrong name of its data, leaves nothing to go on with: its
+    folder may be begun anew with any configuration.
+
     Raises:
         UserError: the folder holds a run with another configuration.
     """
     path = out / "config.yaml"
-    if path.exists() and _comparable(load_config(path, [], type(config))) != _comparable(config):
+    if path.exists() and _begun(out) and _comparable(load_config(path, [], type(config))) != _comparable(config):
         raise UserError(
             f"{out}: it holds a run with another configuration (see {path}); choose another name or remove it"
         )
@@ -52,6 +55,10 @@ def open_run(out: Path, config: PretrainConfig | FinetuneConfig) -> None:
         return
     write_text(path, dump_config(config))
     write_json(out / "env.json", environment())
+
+
+def _begun(out: Path) -> bool:
+    return any((out / name).exists() for name in ("checkpoints", "metrics.csv", "summary.json"))
 
 
 def decoded(samples: SplitSamples, rows: Sequence[int], config: PretrainConfig | FinetuneConfig, bar: bool) -> Strips:

@@ -57,6 +57,14 @@ def test_run_folder_is_complete_and_a_second_call_does_nothing(tmp_path):
         pretrain.run(pretraining(seed=1), tmp_path, progress=False)
 
 
+@pytest.mark.filterwarnings("ignore:.*collapsed")
+def test_a_run_that_never_began_leaves_its_name_free(tmp_path):
+    wrong = pretraining(data=DATA | {"splits": "iam-rwht"})
+    with pytest.raises(UserError, match="did you mean 'iam-rwth'"):
+        pretrain.run(wrong, tmp_path, progress=False)
+    assert pretrain.run(pretraining(), tmp_path, progress=False).exists()
+
+
 def test_same_seed_same_weights_other_seed_others(tmp_path):
     first, same, other = (
         weights(pretrain.run(pretraining(seed=seed), tmp_path / str(i), progress=False))
