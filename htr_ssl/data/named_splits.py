@@ -75,6 +75,8 @@ def load(name: str) -> NamedSplit:
         UserError: no such split, not such a file, or its ids are not those of its counts and checksum.
     """
     path = Path(name).expanduser() if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
+    if not path.is_file() and name.endswith(".yaml"):
+        raise UserError(f"splits: there is no file {name}; check the path, or name one of {', '.join(names())}")
     if not path.is_file():
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names())}, or give a .yaml file"

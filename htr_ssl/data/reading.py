@@ -43,7 +43,10 @@ def _detect(root: Path) -> ModuleType:
         able = [name for name, module in modules.items() if getattr(module, "FALLBACK", False) == fallback]
         found = [name for name in able if modules[name].detect(root)]
         if len(found) > 1:
-            raise UserError(f"{root}: it could be {' or '.join(found)}; say which, e.g. data.format={found[0]}")
+            raise UserError(
+                f"{root}: it could be {' or '.join(found)}; say which: data import {found[0]} …, --format {found[0]}, or "
+                f"data.format={found[0]} in a configuration"
+            )
         if found:
             return modules[found[0]]
     raise UserError(f"{root}: no image or data file in it is known; formats are {', '.join(modules)}")

@@ -255,8 +255,10 @@ def htr_united(root: Path) -> Expected:
 
 
 def alto_words(root: Path) -> Expected:
-    """Words of the same: a String that holds a whole line is none."""
+    """Words of the same."""
     alto(root)
+    for name in ("a.xml", "a.jpg"):
+        (root / name).unlink()
     return {"b/t1_1": ("bon", None, None, "b"), "b/t1_2": ("ma", None, None, "b")}
 
 

@@ -220,6 +220,8 @@ def test_changed_lists_are_refused(own):
         named_splits.load.cache_clear()
         with pytest.raises(UserError, match=reason):
             named_splits.load(str(own))
+    with pytest.raises(UserError, match=r"there is no file lists/mine\.yaml; check the path"):
+        named_splits.load("lists/mine.yaml")
     with pytest.raises(UserError, match=r"there is no 'iam-rwht'; did you mean 'iam-rwth'\?"):
         named_splits.load("iam-rwht")
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from miniatures import alto
 from PIL import Image
 
 from htr_ssl import plugins
@@ -309,3 +310,13 @@ def test_texts_are_clean_and_known_as_written(tmp_path, make):
     assert samples.column("text") == [sample.text for sample in samples] == ["\u00e9t\u00e9 ici", "deux mots"]
     assert {row: text.strip() for row, text in samples.as_written().items()} == {0: ODD}
     assert pickle.loads(pickle.dumps(samples)).as_written() == samples.as_written()
+
+
+def test_lines_without_boxes_of_words_are_named(tmp_path):
+    """A String that holds a whole line is no word; an export of lines must not end as a few words without complaint."""
+    alto(tmp_path)
+    samples = read(tmp_path, level="word")
+    assert len(samples) == 2
+    assert [problem.removeprefix(str(tmp_path)) for problem in samples.problems] == [
+        "/a.xml: there are no boxes of single words in 1 of its 1 lines, these are left out"
+    ]
