@@ -66,7 +66,8 @@ def make(folder: Path, rows: int, shards: int) -> None:
 def resident() -> tuple[float, float]:
     """Memory of this process now and at most [MB]; pages of mapped files count."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return tuple(round(int(lines[key].split()[0]) / 1024, 1) for key in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
+    now, most = (round(int(lines[key].split()[0]) / 1024, 1) for key in ("VmRSS", "VmHWM"))
+    return now, most
 
 
 def since(start: tuple[float, float]) -> dict[str, float]:

@@ -44,8 +44,8 @@ def _detect(root: Path) -> ModuleType:
         found = [name for name in able if modules[name].detect(root)]
         if len(found) > 1:
             raise UserError(
-                f"{root}: it could be {' or '.join(found)}; say which: data import {found[0]} …, --format {found[0]}, or "
-                f"data.format={found[0]} in a configuration"
+                f"{root}: it could be {' or '.join(found)}; say which: data import {found[0]}, or "
+                f"--format {found[0]}, or data.format={found[0]} in a configuration"
             )
         if found:
             return modules[found[0]]
