@@ -2,15 +2,13 @@
 
 Source: Chen and He 2021, "Exploring simple Siamese representation learning", arXiv 2011.10566 (algorithm 1).
 
-Differs from the paper: instances may also be windows or frames of a line; smaller heads; the predictor has the learning
-rate of all.
+Differs from the paper: instances are images, windows or frames of a line; smaller heads; the predictor has the
+learning rate of all.
 
 Letters: M instances, D features, E projection size.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 from pydantic import Field
 from torch import Generator, Tensor, nn
@@ -24,9 +22,6 @@ from htr_ssl.methods._pair import Pair, PairConfig
 class Config(PairConfig):
     """Options of SimSiam."""
 
-    instance: Literal["all", "window", "frame"] = "all"
-    """What is compared: whole images as in the paper; windows or single frames of a line can be predicted from their
-    place alone, and collapse onto it."""
     hidden: int = Field(512, ge=1)
     """Width of the projector's hidden layers."""
     projection: int = Field(256, ge=1)
