@@ -78,7 +78,8 @@ def test_parts_add_up_to_the_step(tmp_path):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_images_that_do_not_fit_into_memory(tmp_path, monkeypatch, workers):
     """They are decoded between the steps, or beside them where there are loader processes."""
-    monkeypatch.setattr(loading.Strips.__init__, "__defaults__", (0,))
+    defaults = loading.Strips.__init__.__defaults__
+    monkeypatch.setattr(loading.Strips.__init__, "__defaults__", (0, *defaults[1:]))
     result = profile.run(finetuning(workers=workers), tmp_path, steps=2)
     assert result["loader"]["place"] == "source"
     assert result["loader"]["workers"] == workers
