@@ -92,7 +92,7 @@ class System(LightningModule):
         self.samples: list[tuple[str, str]] = []
         self._read: dict[int, str] = {}
         self.monitor: Monitor | None = None
-        self._warned = False
+        self._collapsed = 0  # checks in a row
         self.charset: Charset | None = None
         self.references: Sequence[str] = ()
 
@@ -157,13 +157,13 @@ class System(LightningModule):
         self.best_model().train()
 
     def health(self) -> dict[str, float]:
-        """Measures of the encoder, if there is a monitor; a collapse is warned of once."""
+        """Measures of the encoder, if there is a monitor; a collapse is warned of at its second check."""
         if self.monitor is None:
             return {}
         found = self.monitor(self.best_model().encoder)
         wrong = self.monitor.verdict(found)
-        if wrong and not self._warned:
-            self._warned = True
+        self._collapsed = self._collapsed + 1 if wrong else 0
+        if self._collapsed == 2:
             warnings.warn(
                 f"step {self.global_step}: the encoder has collapsed: {wrong}; what it learns from here on is worth "
                 "little. Stop it, and try a lower train.lr, stronger views or another method (docs/methods.md)",

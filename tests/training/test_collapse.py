@@ -138,7 +138,7 @@ def test_a_pretraining_logs_the_measures_and_warns_once(tmp_path, monkeypatch):
         pretrain.run(config, tmp_path, progress=False)
     said = [str(warning.message) for warning in caught if "collapsed" in str(warning.message)]
     assert len(said) == 1
-    assert "step 1" in said[0]
+    assert "step 2" in said[0], "not at the first check"
     with open(tmp_path / "metrics.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert len(rows) == 4
