@@ -7,7 +7,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from htr_ssl import ctc
@@ -96,6 +96,19 @@ def test_words_of_lines():
         words.words_of(lines("ab cd"), Known(), confidence=1)
 
 
+def test_words_are_read_with_their_lines(tmp_path):
+    source = lines("ab cd", None, "ab cd")
+    source.root = tmp_path
+    source.pieces = lambda: np.array([0, 0, 7])
+    source.paths = lambda: [tmp_path / "a.png"]
+    source.facts = {"licence": "CC0", "rows": "3"}
+    samples = words.words_of(source, Known())
+    assert samples.pieces().tolist() == [0, 0, 7, 7]
+    assert (samples.root, samples.paths()) == (tmp_path, [tmp_path / "a.png"])
+    assert samples.facts["licence"] == "CC0"
+    assert "rows" not in samples.facts
+
+
 class Spiked:
     """A recognizer that sees each character in the frame that is told, of frames 4 px wide, and nothing elsewhere."""
 
@@ -171,6 +184,7 @@ def test_confidence_counts_characters_and_the_spaces_beside():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(5, 60))
+@example(2321, 46)
 def test_cuts_of_any_image_are_in_order_and_not_empty(seed, width):
     random = np.random.default_rng(seed)
     text = "a b c"

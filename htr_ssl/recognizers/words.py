@@ -97,7 +97,7 @@ def cut(image: np.ndarray, text: str, reader: Reader) -> list[Word]:
     paper = round(EDGE * image.shape[0])
     cuts = [_before(ink, int(centres[0, 0]), paper)]
     for space in spaces[1:-1]:
-        low, high = int(centres[space - 1, 1]), int(centres[space + 1, 0])
+        low, high = int(centres[space - 1, 1]) + 1, int(centres[space + 1, 0])  # the centre is the word's own
         cuts.append(_gap(ink, low, max(high, low + 1), centres[space].mean()))
     cuts.append(len(ink) - _before(ink[::-1], len(ink) - 1 - int(centres[-1, 1]), paper))
     words: list[Word] = []
