@@ -36,6 +36,8 @@ def read(root: Path, level: Level) -> CropSamples:
     pages = list(_pages(root, problems))
     if not pages and not problems:
         raise UserError(f"{root}: there is no page image and no PDF in it; give a folder of scans")
+    if not pages:
+        raise UserError(f"{root}: none of its {len(problems)} file(s) of pages can be read ({problems[0]})")
     regions: list[Region] = []
     columns: dict[str, list[str | None]] = {name: [] for name in ("id", "page", "split")}
     with ThreadPoolExecutor() as pool:
