@@ -3,7 +3,8 @@
 Source: Chen and He 2021, "Exploring simple Siamese representation learning", arXiv 2011.10566 (algorithm 1).
 
 Differs from the paper: instances are images, windows or frames of a line; smaller heads; the predictor has the
-learning rate of all.
+learning rate of all. It collapsed in every longer training tried here, on windows and on whole images
+(docs/what-works.md): heed the warning, or take another method.
 
 Letters: M instances, D features, E projection size.
 """
