@@ -164,7 +164,7 @@ class PretrainConfig(Strict):
     method: PluginConfig = PluginConfig(name="masked_image")
     """Objective (see `htr-ssl methods`)."""
     scope: Scope = "encoder"
-    """Part of the encoder that is saved: the backbone alone, or with its context model."""
+    """Part of the encoder that is pretrained and saved: the backbone alone, or with its context model."""
     train: TrainConfig = TrainConfig()
     """Schedule and hardware."""
 
@@ -210,14 +210,14 @@ class Stage(Strict):
     """One step before fine-tuning: a method on unlabelled images, CTC on synthetic handwriting, or pseudo-labels."""
 
     method: PluginConfig | None = None
-    """Self-supervised objective on all train images of the table's data."""
+    """Self-supervised objective on all train images of the table's data, or of `unlabelled`."""
     synthetic: dict[str, Any] | None = None
     """Options of the synthetic handwriting; its text comes from n-grams of the labelled subset only."""
     pseudo: Pseudo | None = None
     """Last stage of a row: the row so far is fine-tuned on the labels and reads the unlabelled train images; the most
     confident readings are labels too in the fine-tuning, which starts where this one did."""
     scope: Scope = "encoder"
-    """Part of the encoder that a method hands on."""
+    """Part of the encoder that a method pretrains and hands on."""
     train: TrainConfig = TrainConfig()
     """Schedule of this stage."""
 
@@ -233,6 +233,8 @@ class TableConfig(Strict):
     """The table's folder under runs/."""
     data: DataConfig = DataConfig()
     """Images and labels."""
+    unlabelled: DataConfig | None = None
+    """Images whose train split the methods see instead of that of `data`, of the same height and channels."""
     encoder: PluginConfig = PluginConfig(name="crnn")
     """Architecture of every row."""
     rows: dict[str, list[Stage]] = Field(default_factory=_baseline)

@@ -6,9 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from htr_ssl import model_file, plugins
+from htr_ssl.config import PretrainConfig
 from htr_ssl.data.batch import Images
 from htr_ssl.errors import UserError
 from htr_ssl.methods import _pixels, mae
+from htr_ssl.training.pretrain import build_method
 
 NAMES = plugins.names("htr_ssl.methods")
 
@@ -63,6 +65,16 @@ def test_gradient_reaches_the_whole_encoder(name):
     method(some(method), generator())["loss"].backward()
     missing = [key for key, value in method.encoder.named_parameters() if value.grad is None or not value.grad.any()]
     assert not missing
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "mae"])
+def test_of_a_backbone_alone_nothing_else_is_trained(name):
+    config = PretrainConfig(method={"name": name}, scope="backbone")
+    encoder = model_file.build_encoder("crnn", {}, 32, getattr(plugins.load("htr_ssl.methods", name), "CHANNELS", 1))
+    method = build_method(config, encoder)
+    method(some(method), generator())["loss"].backward()
+    assert all(value.grad is not None and value.grad.any() for value in encoder.backbone.parameters())
+    assert all(value.grad is None for value in encoder.context.parameters())
 
 
 @pytest.mark.parametrize("name", NAMES)

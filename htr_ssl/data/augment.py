@@ -55,26 +55,36 @@ class TextAugment:
         self.config = config
         self.shift_x = shift_x
 
-    def __call__(self, images: Images, generator: Generator, stretch: Tensor | None = None) -> Images:
+    def __call__(
+        self,
+        images: Images,
+        generator: Generator,
+        stretch: Tensor | None = None,
+        margins: tuple[Tensor, Tensor] | None = None,
+    ) -> Images:
         """Changed copies.
 
         Args:
             images: (N, C, H, W) in [0, 1].
             generator: of the CPU; the only source of randomness.
             stretch: (N,) factors of the width to use instead of drawn ones, so that two views stay aligned.
+            margins: paper put before and after each stretched image [px], (N,) each; of a negative one, so much is cut.
 
         Returns:
-            Images of the same height; widths change with the stretch.
+            Images of the same height; widths change with the stretch and the margins.
         """
         c = self.config
         n = images.pixels.shape[0]
         if stretch is None:
             stretch = self.draw_stretch(n, generator)
-        stretch = stretch.to(images.pixels.device)
         ink = 1 - images.pixels
         ink = ink * valid(images.widths, ink.shape[3])[:, None, None, :]
-        widths = (images.widths * stretch).round().long().clamp(min=8)
-        ink = self._warp(ink, images.widths, widths, generator)
+        widths = self.stretched(images.widths, stretch)
+        start, size = torch.zeros_like(widths), widths
+        if margins is not None:
+            start, size = margins[0], widths + margins[0] + margins[1]
+        ink = self._warp(ink, images.widths, widths, start, size, generator)
+        widths = size
         ink = self._changed(ink, widths, generator)
         keep = valid(widths, ink.shape[3])[:, None, None, :]
         if c.mask:
@@ -85,14 +95,27 @@ class TextAugment:
         """(N,) factors of the width."""
         return 1 + self.config.stretch * signed((n,), generator)
 
-    def _warp(self, ink: Tensor, old: Tensor, new: Tensor, generator: Generator) -> Tensor:
-        """Resamples (N, C, H, W) once: slant, stretch, size, crop, shifts, rotation, perspective, smooth distortion."""
+    @staticmethod
+    def stretched(widths: Tensor, stretch: Tensor) -> Tensor:
+        """(N,) widths [px] after stretching by (N,) factors."""
+        return (widths * stretch.to(widths.device)).round().long().clamp(min=8)
+
+    def _warp(self, ink: Tensor, old: Tensor, new: Tensor, start: Tensor, size: Tensor, generator: Generator) -> Tensor:
+        """Resamples (N, C, H, W) once: slant, stretch, size, crop, shifts, rotation, perspective, smooth distortion.
+
+        Args:
+            ink: the images.
+            old, new: (N,) widths before and after stretching [px].
+            start: (N,) where the stretched image begins in the result [px].
+            size: (N,) widths of the results [px].
+            generator: the only source of randomness.
+        """
         c = self.config
         n, _, height, width = ink.shape
-        out_width = padded(int(new.max()))
+        out_width = padded(int(size.max()))
         draw = signed((n, 5), generator).to(ink.device)
         y = torch.arange(height, device=ink.device, dtype=torch.float32)[None, :, None] - (height - 1) / 2
-        x = torch.arange(out_width, device=ink.device, dtype=torch.float32)[None, None, :]
+        x = torch.arange(out_width, device=ink.device, dtype=torch.float32)[None, None, :] - start[:, None, None]
         # Long lines turn less: their ends may leave the image by an eighth of the height at most.
         largest = torch.minimum(torch.full_like(new, math.radians(c.rotate), dtype=torch.float32), height / 4 / new)
         turn = (draw[:, 3] * largest)[:, None, None]

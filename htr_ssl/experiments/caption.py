@@ -118,10 +118,11 @@ def _stages(config: TableConfig) -> list[str]:
         found = _join(f"{row} {images}" for row, images in budgets.items())
         parts.append(f"Self-supervision does not see equally many images (steps × batch size): {found}")
     if any(plan.shared(stages[:1]) for stages in config.rows.values()):
+        seen = f" of {Path(config.unlabelled.source).name}" if config.unlabelled else ""
         parts.append(
-            "Self-supervised pretraining sees the train images without text; it is run once per row (rows that begin "
-            f"alike share it), with seed {plan.all_seeds(config)[0]}, and shared by all fractions and seeds, so that ± "
-            "does not cover its variation"
+            f"Self-supervised pretraining sees the train images{seen} without text; it is run once per row (rows that "
+            f"begin alike share it), with seed {plan.all_seeds(config)[0]}, and shared by all fractions and seeds, so "
+            "that ± does not cover its variation"
         )
     if any(stage.synthetic is not None for stage in every):
         parts.append(

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.config import Probe, Stage, TableConfig, TrainConfig
+from htr_ssl.config import DataConfig, Probe, Stage, TableConfig, TrainConfig
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import PREDICTIONS, RESULT
 from htr_ssl.experiments.statistics import Cell
@@ -31,7 +31,10 @@ CONFIG = "config.yaml"
 _MARK = "belongs_to.json"
 _HARDWARE = ("device", "devices", "num_nodes", "threads", "workers", "track")  # change no result
 _RESERVED = ("pretrain", "stages", "replaced")
-_NEUTRAL = {"pseudo": None, **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture"), 0.0)}
+_NEUTRAL = {
+    "pseudo": None,
+    **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture", "margin", "cut"), 0.0),
+}
 """Keys younger than some table on somebody's disk, and the value with which everything is as before: not hashed."""
 
 
@@ -41,6 +44,10 @@ def check(config: TableConfig) -> None:
     Raises:
         UserError: an impossible row, stage, fraction or seed.
     """
+    if config.unlabelled and pixels(config.unlabelled) != pixels(config.data):
+        raise UserError(
+            "unlabelled: its images are of another height or number of channels than data's; give both the same"
+        )
     if not config.rows or not config.fractions:
         raise UserError("table: rows or fractions are empty; name one of each at least")
     for row, stages in config.rows.items():
@@ -65,6 +72,11 @@ def check(config: TableConfig) -> None:
             raise UserError(f"seeds: there are none for fraction {fraction:g}; give a list of them")
         if not seeds_of(config, fraction):
             raise UserError(f"seeds: the list for fraction {fraction:g} is empty; give one seed at least")
+
+
+def pixels(data: DataConfig) -> tuple[int, int]:
+    """Height [px] and channels of the images."""
+    return data.height, data.channels
 
 
 def plan(config: TableConfig, out: Path) -> list[Cell]:
@@ -108,9 +120,9 @@ def stage_hash(config: TableConfig, cell: Cell, index: int) -> str:
     """Hash of everything that decides the result of a cell's stages up to one."""
     stages = config.rows[cell.row][: index + 1]
     if shared(stages):
-        return _hash(config, stages, {"seed": all_seeds(config)[0]})
+        return _hash(config, config.unlabelled or config.data, stages, {"seed": all_seeds(config)[0]})
     own = {"seed": cell.seed, "fraction": cell.fraction, "shared_seed": all_seeds(config)[0]}
-    return _hash(config, stages, {**own, "augment": config.augment.model_dump(mode="json")})
+    return _hash(config, config.data, stages, {**own, "augment": config.augment.model_dump(mode="json")})
 
 
 def final_train(config: TableConfig, probe: Probe) -> TrainConfig:
@@ -127,7 +139,7 @@ def cell_hash(config: TableConfig, cell: Cell) -> str:
         own["probe"] = cell.probe
     if not config.rows[cell.row]:
         del own["shared_seed"]
-    return _hash(config, config.rows[cell.row], own)
+    return _hash(config, config.data, config.rows[cell.row], own)
 
 
 def claim(folder: Path, mark: str, out: Path) -> None:
@@ -183,18 +195,24 @@ def _json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _hash(config: TableConfig, stages: Sequence[Stage], own: dict[str, Any]) -> str:
+def _hash(config: TableConfig, data: DataConfig, stages: Sequence[Stage], own: dict[str, Any]) -> str:
     value = {
-        "data": config.data.model_dump(mode="json", exclude_none=True),
+        "data": _data(data),
         "encoder": config.encoder.model_dump(mode="json"),
         "stages": [stage.model_dump(mode="json") for stage in stages],
         **own,
     }
-    value["data"].pop("cache", None)  # changes no result
+    if config.unlabelled and data is not config.unlabelled and any(stage.method for stage in stages):
+        value["unlabelled"] = _data(config.unlabelled)
     for train in [value.get("train", {}), *(stage["train"] for stage in value["stages"])]:
         for key in _HARDWARE:
             train.pop(key, None)
     return sha256(json.dumps(_without_neutral(value), sort_keys=True))
+
+
+def _data(data: DataConfig) -> dict[str, Any]:
+    """What decides the images: all but the cache."""
+    return data.model_dump(mode="json", exclude_none=True, exclude={"cache"})
 
 
 def _without_neutral(value: Any) -> Any:

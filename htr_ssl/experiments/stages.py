@@ -70,7 +70,7 @@ def _pretrain(config: TableConfig, stage: Stage, init: Path | None, seed: int, f
     training = PretrainConfig(
         name=folder.name,
         seed=seed,
-        data=config.data,
+        data=config.unlabelled or config.data,
         encoder=config.encoder,
         init=str(init) if init else None,
         scope=stage.scope,

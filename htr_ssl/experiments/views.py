@@ -63,7 +63,7 @@ def _method(config: PretrainConfig, seed: int) -> Any:
     encoder = model_file.build_encoder(
         config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
     )
-    return build_method(config.method.name, config.method.options(), encoder)
+    return build_method(config, encoder)
 
 
 def _load(method: Any, config: PretrainConfig, run: Path) -> None:

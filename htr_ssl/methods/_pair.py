@@ -5,6 +5,7 @@ Letters: N batch, T frames, T' windows, D features, M instances.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,7 +16,8 @@ from torch.nn import functional as F
 from htr_ssl.config import AugmentConfig
 from htr_ssl.data.augment import VIEWS, TextAugment
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._frames import Frames
+from htr_ssl.encoders._contract import EncoderModule
+from htr_ssl.encoders._frames import Frames, valid
 from htr_ssl.errors import UserError
 from htr_ssl.methods._joined import processes
 
@@ -34,8 +36,26 @@ class PairConfig(BaseModel):
     shift: float = Field(0.06, ge=0, le=0.5)
     """Largest horizontal shift between the views [share of the height]; without one, features may say where they are
     in the line instead of what is there (arXiv 2405.00420)."""
+    margin: float = Field(0.75, ge=0, le=8)
+    """Most paper put before, and after, each view [share of the height], drawn for each view in whole frames: the same
+    letters stand at other places in the two, and what stands there is compared."""
+    cut: float = Field(0.2, ge=0, le=0.4)
+    """Largest share of the width cut from each end of a view, in whole frames; what both still have is compared."""
     augment: AugmentConfig = VIEWS
     """Random changes of each view."""
+
+
+@dataclass(slots=True)
+class View(Images):
+    """A changed copy, and which of its frames the other view has too.
+
+    Attributes:
+        start: (N,) number of the first such frame in this view, int64.
+        common: (N,) number of such frames, int64.
+    """
+
+    start: Tensor
+    common: Tensor
 
 
 class Pair(nn.Module):
@@ -49,10 +69,33 @@ class Pair(nn.Module):
         self.config = config
         self.augment = TextAugment(config.augment, shift_x=config.shift)
 
-    def views(self, images: Images, generator: Generator) -> tuple[Images, Images]:
-        """Two copies, changed independently but for their width, so that their frames belong together."""
-        stretch = self.augment.draw_stretch(images.pixels.shape[0], generator)
-        return self.augment(images, generator, stretch), self.augment(images, generator, stretch)
+    def views(self, images: Images, encoder: EncoderModule, generator: Generator) -> tuple[View, View]:
+        """Two copies, changed independently but for their scale along the line: their frames show the same places."""
+        count, device = len(images.widths), images.widths.device
+        stretch = self.augment.draw_stretch(count, generator)
+        frames = encoder.frames(self.augment.stretched(images.widths, stretch))  # (N,) of the image itself
+        most = torch.full_like(frames, int(self.config.margin * encoder.height / encoder.stride))
+        least = -(self.config.cut * frames).long()
+        # (2 views, before and after, N): frames of paper, or of the image cut off where negative.
+        ends = torch.zeros(2, 2, count, dtype=torch.long, device=device)
+        if self.config.margin or self.config.cut:
+            draw = torch.rand(2, 2, count, generator=generator).to(device)
+            ends = (least + draw * (most - least + 1)).floor().long()
+        first = (-ends[:, 0]).clamp(min=0).amax(0)  # of the image's frames that both views have
+        common = frames - first - (-ends[:, 1]).clamp(min=0).amax(0)
+        x1, x2 = (self._view(images, encoder.stride, generator, stretch, *end) for end in ends)
+        return View(*x1, ends[0, 0] + first, common), View(*x2, ends[1, 0] + first, common)
+
+    def _view(
+        self, images: Images, stride: int, generator: Generator, stretch: Tensor, before: Tensor, after: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Pixels and widths of a changed copy with frames of paper, or without frames of the image, at its ends."""
+        changed = self.augment(images, generator, stretch, (before * stride, after * stride))
+        return changed.pixels, changed.widths
+
+    def frames(self, encoder: EncoderModule, *views: View) -> tuple[Frames, ...]:
+        """The frames that the views have in common: frame j of one shows the same place as frame j of the others."""
+        return tuple(_common(encoder(view.pixels, view.widths), view) for view in views)
 
     def instances(self, *frames: Frames) -> tuple[Tensor, ...]:
         """(M, D) of each of the frames, which have the same lengths; row i of one belongs to row i of the others."""
@@ -73,6 +116,13 @@ class Pair(nn.Module):
             return rows
         chosen = torch.randperm(len(rows[0]), generator=generator)[:most].to(rows[0].device)
         return tuple(part[chosen] for part in rows)
+
+
+def _common(frames: Frames, view: View) -> Frames:
+    places = torch.arange(int(view.common.max()), device=view.start.device)
+    places = (view.start[:, None] + places).clamp(max=frames.features.shape[1] - 1)  # (N, T)
+    features = frames.features.gather(1, places[:, :, None].expand(-1, -1, frames.features.shape[2]))
+    return Frames(features * valid(view.common, features.shape[1])[:, :, None], view.common)
 
 
 def instances(features: Tensor, mask: Tensor, kind: str, window: int) -> Tensor:

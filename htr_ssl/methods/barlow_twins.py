@@ -18,7 +18,7 @@ from htr_ssl.data.batch import Images
 from htr_ssl.encoders._contract import EncoderModule
 from htr_ssl.methods._heads import mlp
 from htr_ssl.methods._joined import full_precision, gather
-from htr_ssl.methods._pair import Pair, PairConfig
+from htr_ssl.methods._pair import Pair, PairConfig, View
 
 
 class Config(PairConfig):
@@ -43,13 +43,13 @@ class Method(nn.Module):
         self.pair = Pair(config)
         self.projector = mlp(encoder.out_dim, config.hidden, config.projection, layers=3)
 
-    def views(self, images: Images, generator: Generator) -> tuple[Images, Images]:
-        """Two copies, changed independently but for their width."""
-        return self.pair.views(images, generator)
+    def views(self, images: Images, generator: Generator) -> tuple[View, View]:
+        """Two copies, changed independently but for their scale along the line; each has other paper at its ends."""
+        return self.pair.views(images, self.encoder, generator)
 
     def forward(self, images: Images, generator: Generator) -> dict[str, Tensor | float]:
         """Distance of the views' cross-correlation from the identity."""
-        h1, h2 = self.pair.instances(*(self.encoder(x.pixels, x.widths) for x in self.views(images, generator)))
+        h1, h2 = self.pair.instances(*self.pair.frames(self.encoder, *self.views(images, generator)))
         z1, z2 = (gather(self.projector(h).float()) for h in self.pair.some(generator, h1, h2))  # (M, E)
         return {"loss": self.config.scale * barlow_twins(z1, z2, self.config.off_diagonal), "weight": 1.0}
 

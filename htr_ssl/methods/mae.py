@@ -53,8 +53,8 @@ class Method(nn.Module):
         super().__init__()
         if not hasattr(encoder, "embed"):
             raise UserError(
-                f"method.name=mae: it drops tokens, which this encoder does not have; use encoder.name={ENCODERS[0]}, "
-                "or method.name=masked_image"
+                f"method.name=mae: it drops tokens, which this encoder does not have; use "
+                f"encoder.name={ENCODERS[0]} and scope=encoder, or method.name=masked_image"
             )
         self.config, self.encoder = config, encoder
         self.augment = TextAugment(config.augment)

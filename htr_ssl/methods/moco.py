@@ -20,7 +20,7 @@ from htr_ssl.data.batch import Images
 from htr_ssl.encoders._contract import EncoderModule
 from htr_ssl.methods._heads import Target, mlp, rising
 from htr_ssl.methods._joined import full_precision, gather
-from htr_ssl.methods._pair import Pair, PairConfig
+from htr_ssl.methods._pair import Pair, PairConfig, View
 
 
 class Config(PairConfig):
@@ -47,16 +47,16 @@ class Method(nn.Module):
         self.predictor = mlp(config.projection, config.hidden, config.projection)
         self.target = Target(encoder, self.projector)  # type: ignore[arg-type]
 
-    def views(self, images: Images, generator: Generator) -> tuple[Images, Images]:
-        """Two copies, changed independently but for their width."""
-        return self.pair.views(images, generator)
+    def views(self, images: Images, generator: Generator) -> tuple[View, View]:
+        """Two copies, changed independently but for their scale along the line; each has other paper at its ends."""
+        return self.pair.views(images, self.encoder, generator)
 
     def forward(self, images: Images, generator: Generator) -> dict[str, Tensor | float]:
         """Cross entropy of finding each prediction's partner among the target's projections, both ways."""
         x1, x2 = self.views(images, generator)
-        online = self.pair.instances(*(self.encoder(x.pixels, x.widths) for x in (x1, x2)))
+        online = self.pair.instances(*self.pair.frames(self.encoder, x1, x2))
         with torch.no_grad():
-            target = self.pair.instances(*(self.target[0](x.pixels, x.widths) for x in (x1, x2)))
+            target = self.pair.instances(*self.pair.frames(self.target[0], x1, x2))  # type: ignore[arg-type]
         h1, h2, t1, t2 = self.pair.some(generator, *online, *target)  # (M, D)
         q1, q2 = (gather(self.predictor(self.projector(h)).float()) for h in (h1, h2))  # (M, E)
         with torch.no_grad():

@@ -22,7 +22,7 @@ from htr_ssl.encoders._contract import EncoderModule
 from htr_ssl.encoders._frames import Frames
 from htr_ssl.methods._heads import mlp
 from htr_ssl.methods._joined import full_precision, gather
-from htr_ssl.methods._pair import Pair, PairConfig
+from htr_ssl.methods._pair import Pair, PairConfig, View
 
 
 class Config(PairConfig):
@@ -45,13 +45,13 @@ class Method(nn.Module):
         self.pair = Pair(config)
         self.projector = mlp(encoder.out_dim, config.hidden, config.projection, norm=False)
 
-    def views(self, images: Images, generator: Generator) -> tuple[Images, Images]:
-        """Two copies, changed independently but for their width."""
-        return self.pair.views(images, generator)
+    def views(self, images: Images, generator: Generator) -> tuple[View, View]:
+        """Two copies, changed independently but for their scale along the line; each has other paper at its ends."""
+        return self.pair.views(images, self.encoder, generator)
 
     def forward(self, images: Images, generator: Generator) -> dict[str, Tensor | float]:
         """NT-Xent between the instances of two views."""
-        h1, h2 = (self.encoder(x.pixels, x.widths) for x in self.views(images, generator))  # (N, T, D)
+        h1, h2 = self.pair.frames(self.encoder, *self.views(images, generator))  # (N, T, D)
         z1, z2 = self.pair.instances(self._projected(h1), self._projected(h2))  # (M, E)
         z1, z2 = (gather(F.normalize(z, dim=1)) for z in self.pair.some(generator, z1, z2))
         loss = nt_xent(z1, z2, self.config.temperature)

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from htr_ssl.data.batch import Images
 from htr_ssl.encoders._contract import EncoderModule
 from htr_ssl.methods._heads import agreement, mlp
-from htr_ssl.methods._pair import Pair, PairConfig
+from htr_ssl.methods._pair import Pair, PairConfig, View
 
 
 class Config(PairConfig):
@@ -41,13 +41,13 @@ class Method(nn.Module):
         self.projector = mlp(encoder.out_dim, config.hidden, config.projection, layers=3, last_norm=True)
         self.predictor = mlp(config.projection, config.bottleneck, config.projection)
 
-    def views(self, images: Images, generator: Generator) -> tuple[Images, Images]:
-        """Two copies, changed independently but for their width."""
-        return self.pair.views(images, generator)
+    def views(self, images: Images, generator: Generator) -> tuple[View, View]:
+        """Two copies, changed independently but for their scale along the line; each has other paper at its ends."""
+        return self.pair.views(images, self.encoder, generator)
 
     def forward(self, images: Images, generator: Generator) -> dict[str, Tensor | float]:
         """Negative cosine between each view's prediction and the other's projection."""
-        h1, h2 = self.pair.instances(*(self.encoder(x.pixels, x.widths) for x in self.views(images, generator)))
+        h1, h2 = self.pair.instances(*self.pair.frames(self.encoder, *self.views(images, generator)))
         h1, h2 = self.pair.some(generator, h1, h2)  # (M, D)
         z1, z2 = (self.projector(h).float() for h in (h1, h2))  # (M, E)
         p1, p2 = (self.predictor(z).float() for z in (z1, z2))

@@ -14,6 +14,7 @@ from htr_ssl.config import PretrainConfig
 from htr_ssl.config_files import load_config
 from htr_ssl.data.loading import read_samples, rows_of
 from htr_ssl.data.splitting import carried, refuse_mixed
+from htr_ssl.encoders._part import BackboneAlone
 from htr_ssl.files import write_json
 from htr_ssl.training import collapse, engine
 from htr_ssl.training.module import System, Unlabelled
@@ -42,15 +43,13 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     if config.init:
         old, _ = model_file.load_encoder(config.init, encoder, header)
         refuse_mixed(samples.facts, old, (config.data.source, config.init))
-    method = build_method(config.method.name, config.method.options(), encoder)
+    method = build_method(config, encoder)
     system = System(Unlabelled(method), config.train, config.seed)
-    system.monitor = collapse.Monitor(strips[collapse.chosen(len(strips))], encoder, config.seed)
+    system.monitor = collapse.Monitor(strips[collapse.chosen(len(strips))], method.encoder, config.seed)
     checks = engine.fit(
         system, strips, None, config.train, out, config.seed, f"pretrain {config.method.name}", progress, callbacks
     )
     state = {name: value for name, value in system.best_model().state_dict().items() if name.startswith("encoder.")}
-    if config.scope == "backbone":
-        state = {name: value for name, value in state.items() if name.startswith("encoder.backbone.")}
     summary = engine.summary(checks, strips, device)
     summary["encoder"] = {name: checks.rows[-1][name] for name in collapse.NAMES}
     model_file.save(
@@ -65,10 +64,11 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     return path
 
 
-def build_method(name: str, options: dict[str, Any], encoder: Any) -> Any:
-    """Method of the folder ``methods`` around an encoder."""
-    module = plugins.load("htr_ssl.methods", name)
-    return module.Method(module.Config(**options), encoder)
+def build_method(config: PretrainConfig, encoder: Any) -> Any:
+    """The configured method of the folder ``methods`` around an encoder, or around its backbone."""
+    module = plugins.load("htr_ssl.methods", config.method.name)
+    part = BackboneAlone(encoder) if config.scope == "backbone" else encoder
+    return module.Method(module.Config(**config.method.options()), part)
 
 
 def load_method(run: Path) -> tuple[Any, PretrainConfig]:
@@ -81,7 +81,7 @@ def load_method(run: Path) -> tuple[Any, PretrainConfig]:
     encoder = model_file.build_encoder(
         config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
     )
-    method = build_method(config.method.name, config.method.options(), encoder)
+    method = build_method(config, encoder)
     system = System(Unlabelled(method), config.train, config.seed)
     engine.restore(system, run)
     return system.best_model(), config

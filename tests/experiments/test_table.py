@@ -4,6 +4,7 @@ import json
 import pytest
 from handmade import write_words
 
+from htr_ssl import model_file
 from htr_ssl.config import TableConfig
 from htr_ssl.data import subsets
 from htr_ssl.errors import UserError
@@ -184,6 +185,7 @@ def test_a_table_without_test_labels_fails_before_any_training(tmp_path):
         ({"rows": {"stages": []}}, "folder"),
         ({"rows": {"a": [{**METHOD, "pseudo": {}}]}}, "exactly one"),
         ({"rows": {"a": [{"pseudo": {}}, METHOD]}}, "last stage"),
+        ({"unlabelled": {"source": "more.parquet", "height": 32}}, "another height"),
     ],
 )
 def test_impossible_tables(words, tmp_path, changes, message):
@@ -208,6 +210,26 @@ def test_a_pretraining_behind_synthetic_texts_belongs_to_its_cell(words, tmp_pat
     synthetic = tmp_path / "stages" / "back_0" / "f050_s0" / "finetune" / "model.safetensors"
     assert str(synthetic) in (pretraining / "config.yaml").read_text()
     assert not (tmp_path / "pretrain").exists()
+
+
+def test_methods_can_see_other_images_than_the_tables(words, tmp_path):
+    more = write_words(tmp_path / "more.parquet", pages=12)
+    seen = {"source": str(more), "level": "line", "height": 24}
+    rows = {**ROWS, "back": [SYNTHETIC, METHOD]}
+    config = make(words, rows=rows, unlabelled=seen)
+    result = table.run(config, tmp_path / "out", progress=False)
+    assert not result.failed
+    for path in ("pretrain/masked_0", "stages/back_1/f050_s0/pretrain"):
+        header = model_file.read_header(tmp_path / "out" / path / "encoder.safetensors")
+        assert (header["data"]["source"], header["level"]) == (str(more), "line")
+    assert "the train images of more.parquet" in (tmp_path / "out" / "table.md").read_text()
+    supervised, masked, back = plan.plan(config, tmp_path)
+    own = make(words, rows=rows)
+    assert plan.cell_hash(own, supervised) == plan.cell_hash(config, supervised)
+    for cell in (masked, back):
+        assert plan.cell_hash(own, cell) != plan.cell_hash(config, cell)
+    other = make(tmp_path / "other.parquet", rows=rows, unlabelled=seen)
+    assert plan.stage_hash(other, masked, 0) == plan.stage_hash(config, masked, 0), "so tables can share it"
 
 
 def test_a_cell_without_its_predictions_is_run_again(words, tmp_path):

@@ -12,7 +12,9 @@ from torch.multiprocessing import spawn
 from torch.nn import functional as F
 
 from htr_ssl import model_file, plugins
+from htr_ssl.config import AugmentConfig
 from htr_ssl.data.batch import Images
+from htr_ssl.encoders._frames import Frames
 from htr_ssl.errors import UserError
 from htr_ssl.methods import _heads, _joined, _pair, barlow_twins, moco, simclr, simsiam, vicreg
 
@@ -165,11 +167,11 @@ def test_every_method_takes_every_instance(name, kind):
     frames = method.encoder.frames(images().widths)
     assert method.pair.config.window == 5
     x1, x2 = method.views(images(), generator())
-    assert torch.equal(x1.widths, x2.widths)
-    assert not torch.equal(x1.pixels, x2.pixels)
-    h = method.encoder(x1.pixels, x1.widths)
+    assert not torch.equal(x1.widths, x2.widths)
+    h, other = method.pair.frames(method.encoder, x1, x2)
     (found,) = method.pair.instances(h)
     counts = h.lengths
+    assert torch.equal(counts, other.lengths)
     wanted = {"all": len(frames), "frame": int(counts.sum()), "window": int(((counts + 2) // 5).clamp(min=1).sum())}
     assert len(found) == wanted[kind]
 
@@ -180,6 +182,40 @@ def test_instances_are_means_of_valid_frames():
     assert _pair.instances(features, mask, "all", 2).flatten().tolist() == [2.0, 6.0]
     assert _pair.instances(features, mask, "window", 2).flatten().tolist() == [0.5, 2.5, 4.0, 6.0]
     assert _pair.instances(features, mask, "frame", 2).flatten().tolist() == [0, 1, 2, 3, 4, 6]
+
+
+@pytest.mark.parametrize("encoder", plugins.names("htr_ssl.encoders"))
+def test_frames_that_belong_together_show_the_same_letters_at_other_places(encoder):
+    torch.manual_seed(0)
+    built = model_file.build_encoder(encoder, {"dropout": 0.0}, 32, 1)
+    still = AugmentConfig(**dict.fromkeys(AugmentConfig.model_fields, 0.0))
+    pair = _pair.Pair(_pair.PairConfig(augment=still, shift=0.0, margin=1.0, cut=0.25))
+    x1, x2 = pair.views(images(40), built, generator())
+
+    def strips(view):  # (N, T, pixels): what each frame stands on
+        cut = view.pixels.unfold(3, built.stride, built.stride).permute(0, 3, 1, 2, 4).flatten(2)
+        return _pair._common(Frames(cut, built.frames(view.widths)), view)
+
+    first, second = strips(x1), strips(x2)
+    whole = built.frames(images(40).widths)
+    assert (first.lengths < whole).any()
+    assert (first.lengths >= 0.5 * whole - 1).all()
+    assert torch.equal(first.lengths, second.lengths)
+    inner = first.mask()
+    inner[torch.arange(40), first.lengths - 1] = False  # the last may be cut by the image's end
+    assert torch.allclose(first.features[inner], second.features[inner], atol=1e-5)
+    assert (x1.start != x2.start).float().mean() > 0.8
+    assert len(set((x1.start - x2.start).tolist())) > 8
+
+
+def test_without_margin_and_cut_views_stand_at_the_same_place():
+    pair = _pair.Pair(_pair.PairConfig(margin=0, cut=0))
+    encoder = model_file.build_encoder("crnn", {}, 32, 1)
+    x1, x2 = pair.views(images(), encoder, generator())
+    assert torch.equal(x1.widths, x2.widths)
+    assert not x1.start.any()
+    assert not x2.start.any()
+    assert torch.equal(x1.common, encoder.frames(x1.widths))
 
 
 def test_of_too_many_instances_the_same_are_drawn_from_both_views():
@@ -262,9 +298,10 @@ def _fixed(name):
     """A method whose views are the images themselves, the second with other pixels, so that nothing is drawn."""
     method = build(name, encoder="vit_strips").train()
 
-    def views(batch, _):
-        shifted = Images(batch.pixels.roll(2, 3), batch.widths)
-        return batch, shifted
+    def views(batch, encoder, _):
+        start, common = torch.zeros_like(batch.widths), encoder.frames(batch.widths)
+        shifted = batch.pixels.roll(2, 3)
+        return tuple(_pair.View(pixels, batch.widths, start, common) for pixels in (batch.pixels, shifted))
 
     method.pair.views = views
     return method
