@@ -239,6 +239,8 @@ class TableConfig(Strict):
     """Architecture of every row."""
     rows: dict[str, list[Stage]] = Field(default_factory=_baseline)
     """Row name -> stages before fine-tuning, in order; none = the supervised baseline."""
+    baseline: str | None = None
+    """Row that the others are compared with; null = the first row without stages."""
     fractions: list[float] = [0.05, 0.1, 1.0]
     """Shares of the train labels."""
     seeds: dict[float, list[int]] | list[int] = [0]

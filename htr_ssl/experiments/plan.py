@@ -50,6 +50,8 @@ def check(config: TableConfig) -> None:
         )
     if not config.rows or not config.fractions:
         raise UserError("table: rows or fractions are empty; name one of each at least")
+    if config.baseline not in (None, *config.rows):
+        raise UserError(f"baseline: there is no row {config.baseline!r}; rows are {', '.join(config.rows)}")
     for row, stages in config.rows.items():
         if row in _RESERVED or not re.fullmatch(r"\w[\w.+ -]*", row):
             raise UserError(f"rows: {row!r} cannot name a folder of the table; use letters, digits, - and _")

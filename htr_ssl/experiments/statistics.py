@@ -58,7 +58,7 @@ class Rate(NamedTuple):
         mean: over seeds.
         deviation: standard deviation over seeds (n - 1), None with one seed.
         interval: 95 % bootstrap over groups (pages), the seeds' counts summed in each.
-        comparison: with the supervised row of the same probe on the same samples and seeds, None for that row itself.
+        comparison: with the baseline under the same probe on the same samples and seeds, None for the baseline itself.
     """
 
     mean: float
@@ -125,9 +125,9 @@ class Table:
         return self.summaries.get((row, fraction, probe))
 
     def best(self, fraction: float, metric: Metric, probe: Probe = "none") -> str | None:
-        """Row with the best mean at a fraction if its difference to the supervised row is significant.
+        """Row with the best mean at a fraction if its difference to the baseline is significant.
 
-        The supervised row itself counts as best only if every other row differs significantly.
+        The baseline itself counts as best only if every other row differs significantly.
         """
         found = {row: self.summary(row, fraction, probe) for row in self.config.rows}
         rates = {row: summary.rates[metric] for row, summary in found.items() if summary}
@@ -139,8 +139,8 @@ class Table:
 
 
 def baseline(config: TableConfig) -> str | None:
-    """Name of the first row without stages."""
-    return next((row for row, stages in config.rows.items() if not stages), None)
+    """Name of the row that the others are compared with: the configured one, else the first without stages."""
+    return config.baseline or next((row for row, stages in config.rows.items() if not stages), None)
 
 
 def summarise(config: TableConfig, out: Path, cells: Sequence[Cell]) -> Table:

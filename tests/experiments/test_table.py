@@ -185,6 +185,7 @@ def test_a_table_without_test_labels_fails_before_any_training(tmp_path):
         ({"rows": {"stages": []}}, "folder"),
         ({"rows": {"a": [{**METHOD, "pseudo": {}}]}}, "exactly one"),
         ({"rows": {"a": [{"pseudo": {}}, METHOD]}}, "last stage"),
+        ({"baseline": "other"}, "no row 'other'"),
         ({"unlabelled": {"source": "more.parquet", "height": 32}}, "another height"),
     ],
 )
@@ -210,6 +211,17 @@ def test_a_pretraining_behind_synthetic_texts_belongs_to_its_cell(words, tmp_pat
     synthetic = tmp_path / "stages" / "back_0" / "f050_s0" / "finetune" / "model.safetensors"
     assert str(synthetic) in (pretraining / "config.yaml").read_text()
     assert not (tmp_path / "pretrain").exists()
+
+
+def test_any_row_can_be_what_the_others_are_compared_with(words, tmp_path):
+    own = table.run(make(words), tmp_path, progress=False)
+    before = times(tmp_path)
+    other = table.run(make(words, baseline="masked"), tmp_path, progress=False)
+    assert times(tmp_path) == before
+    first, second = (found.summary(row, 0.5).rates["cer"] for found, row in ((own, "masked"), (other, "supervised")))
+    assert first.comparison.difference == pytest.approx(-second.comparison.difference)
+    assert other.summary("masked", 0.5).rates["cer"].comparison is None
+    assert "difference to masked" in (tmp_path / "table.md").read_text()
 
 
 def test_methods_can_see_other_images_than_the_tables(words, tmp_path):
