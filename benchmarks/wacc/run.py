@@ -23,7 +23,7 @@ CORPORA: dict[str, dict[str, Any]] = {
     "poilus_words": {},
     "copiste_words": {},
     # A line is as long as three words; half as many of them per batch.
-    "timeus_lines": {"level": "line", "batch_size": 8, "steps": 1600, "synthetic": {"samples": 4000, "steps": 1000}},
+    "timeus_lines": {"level": "line", "batch_size": 8, "steps": 1200, "synthetic": {"samples": 4000, "steps": 800}},
 }
 HEIGHT = 32
 
@@ -59,6 +59,7 @@ def configured(path: Path, data: Path, corpus: str, out: Path) -> dict[str, Any]
     level = special.get("level", "word")
     value["name"] = corpus
     value["data"] = {"source": str(data / f"{corpus}.parquet"), "level": level, "height": HEIGHT}
+    value["data"]["cache"] = str(out / "cache")
     value["unlabelled"] = {"source": str(out / "unlabelled.parquet"), "level": "word", "height": HEIGHT}
     value["encoder"] = {"name": "crnn", "preset": "small"}
     if level == "line":
