@@ -41,11 +41,14 @@ def main() -> None:
     parser.add_argument(
         "--few-label-seeds", nargs="+", type=int, help="seeds of fractions below 100 %% (default: --seeds)"
     )
+    parser.add_argument("--steps", type=int, help="of the fine-tuning, in a table of its own (default: as configured)")
     options = parser.parse_args()
-    out = options.out / options.corpus
+    out = options.out / (options.corpus + (f"_{options.steps}_steps" if options.steps else ""))
     share_pretraining(options.out, out)
     few = options.few_label_seeds or options.seeds
     value = configured(options.config, options.data, options.corpus, options.out)
+    if options.steps:
+        value["train"] |= {"steps": options.steps, "check_every": options.steps // 4}
     value["rows"] = {name: value["rows"][name] for name in options.rows or value["rows"]}
     value["fractions"] = options.fractions
     value["seeds"] = {fraction: few if fraction < 1 else options.seeds for fraction in options.fractions}
