@@ -168,11 +168,19 @@ def _changed(options: dict[str, Any], known: dict[str, Any], above: str = "") ->
     parts: list[str] = []
     for key, value in options.items():
         old = known.get(key)
-        if isinstance(value, dict) and isinstance(old, dict) and value.keys() == old.keys():
+        if key == "parts" and isinstance(value, dict):
+            parts += [_part(name, own) for name, own in value.items()]
+        elif isinstance(value, dict) and isinstance(old, dict) and value.keys() == old.keys():
             parts += _changed(value, old, f"{above}{key}.")
         elif value != old:
             parts.append(f"{above}{key} {value}")
     return parts
+
+
+def _part(name: str, options: dict[str, Any]) -> str:
+    """A part of a sum of methods, with its weight and its options that are not the defaults."""
+    known = {"weight": 1.0, **plugins.load("htr_ssl.methods", name).Config().model_dump(mode="json")}
+    return " ".join(["+ " + name, *_changed(options, known)])
 
 
 def _schedule(train: TrainConfig, final: bool = False) -> str:

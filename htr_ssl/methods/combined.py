@@ -32,13 +32,16 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    parts: dict[str, dict[str, Any]] = Field({"masked_image": {WEIGHT: 1.0}, "simclr": {WEIGHT: 0.1}}, min_length=1)
+    parts: dict[str, dict[str, Any]] = Field(
+        {"masked_image": {WEIGHT: 1.0}, "simclr": {WEIGHT: 0.1}}, min_length=1, validate_default=True
+    )
     """Method -> its weight (above 0; 1 if not given) and its own options, e.g. {masked_image: {ratio: 0.6},
-    simclr: {weight: 0.1}}."""
+    simclr: {weight: 0.1}}. Here they are complete, so that a file of them says everything."""
 
     @field_validator("parts")
     @classmethod
     def _known(cls, parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        whole = {}
         for name, options in parts.items():
             if name == __name__.rpartition(".")[2]:
                 raise ValueError("a sum cannot be a part of itself; name its parts here")
@@ -46,10 +49,11 @@ class Config(BaseModel):
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
                 raise ValueError(f"{name}.{WEIGHT}: it must be a number above 0, not {weight!r}")
             try:
-                checked(Tree(_own(options), {(): name}), plugins.load(PACKAGE, name).Config)
+                config = checked(Tree(_own(options), {(): name}), plugins.load(PACKAGE, name).Config)
             except UserError as error:
                 raise ValueError("; ".join(str(error).splitlines())) from error
-        return parts
+            whole[name] = {WEIGHT: weight, **config.model_dump(mode="json")}
+        return whole
 
 
 class Method(nn.Module):
@@ -77,7 +81,7 @@ class Method(nn.Module):
         for name, part in self.parts.items():
             terms = part(images, generator)
             scale = share(terms.pop("weight", len(images.widths)), images.pixels.device)
-            loss = loss + self.config.parts[name].get(WEIGHT, 1.0) * scale * terms["loss"]
+            loss = loss + self.config.parts[name][WEIGHT] * scale * terms["loss"]
             found |= {f"{name}.{term}": scale * torch.as_tensor(value).detach() for term, value in terms.items()}
         assert isinstance(loss, Tensor)
         return {"loss": loss, "weight": 1.0, **found}

@@ -95,18 +95,18 @@ def test_caption_says_what_each_row_was_trained_with(tmp_path):
 
 
 def test_caption_names_the_parts_of_a_sum(tmp_path):
-    """What has no default by name must be there in full: the default sum has a part that this one lacks."""
+    """All of them, each with what differs from its defaults."""
 
     def text(name, parts):
         rows = {"supervised": [], "a": [{"method": {"name": "combined", "parts": parts}}]}
         return caption(collected(tmp_path / name, {}, rows=rows))
 
     parts = {"masked_image": {"weight": 1.0}}
-    assert f"learning rate 0.001, parts {parts})" in text("one", parts)
+    assert "learning rate 0.001, + masked_image)" in text("one", parts)
     parts["simclr"] = {"weight": 0.3}
-    assert "learning rate 0.001, parts.simclr.weight 0.3)" in text("weight", parts)
+    assert "learning rate 0.001, + masked_image, + simclr weight 0.3)" in text("weight", parts)
     parts["masked_image"] = {"ratio": 0.6}
-    assert "parts.masked_image {'ratio': 0.6}, parts.simclr.weight 0.3)" in text("options", parts)
+    assert "+ masked_image ratio 0.6, + simclr weight 0.3)" in text("options", parts)
 
 
 @pytest.fixture(scope="module")

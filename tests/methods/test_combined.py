@@ -74,6 +74,13 @@ def test_any_method_can_be_a_part(name):
     assert name in combined.Config(parts={name: {}}).parts
 
 
+def test_parts_are_complete_so_that_a_hash_of_them_sees_every_default():
+    whole = combined.Config()
+    assert whole.parts["simclr"] == {"weight": 0.1, **simclr.Config().model_dump(mode="json")}
+    assert combined.Config(parts={"simclr": {}}).parts["simclr"]["weight"] == 1.0
+    assert combined.Config(**whole.model_dump(mode="json")) == whole
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
