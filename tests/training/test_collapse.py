@@ -116,11 +116,15 @@ def unstopped(p1, p2, z1, z2):
 
 @pytest.mark.parametrize("broken", ["no variance term", "no stop-gradient"])
 def test_broken_forms_collapse_and_are_caught(broken, strips, monkeypatch):
-    """The same training with the part that prevents the collapse is not caught."""
+    """The same training with the part that prevents the collapse is not caught.
+
+    Views at the same place of the line: at other places even the broken forms take longer to collapse.
+    """
+    options = {"margin": 0, "cut": 0}
     if broken == "no variance term":
-        name, options, change = "vicreg", {}, {"variance": 0.0, "covariance": 0.0}
+        name, change = "vicreg", {"variance": 0.0, "covariance": 0.0}
     else:
-        name, options, change = "simsiam", {"instance": "window"}, {}
+        name, change = "simsiam", {}
     assert trained(strips, name, 40, 1e-3, **options) is None
     if broken == "no stop-gradient":
         monkeypatch.setattr(simsiam, "agreement", unstopped)
