@@ -3,8 +3,8 @@
 Source: Chen and He 2021, "Exploring simple Siamese representation learning", arXiv 2011.10566 (algorithm 1).
 
 Differs from the paper: instances are images, windows or frames of a line; smaller heads; the predictor has the
-learning rate of all. It collapsed in every longer training tried here, on windows and on whole images
-(docs/what-works.md): heed the warning, or take another method.
+learning rate of all. On a whole encoder, whose LSTM knows the place in the line, it collapsed in every longer training
+tried here; with `scope: backbone` it did not (docs/what-works.md).
 
 Letters: M instances, D features, E projection size.
 """
