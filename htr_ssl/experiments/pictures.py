@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, distinguishable with every colour vision; black is the supervised row.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F")
-_MARKERS = "osD^vPX*"
+_MARKERS = "osD^vPX"  # fewer than colours: no two rows look the same
+_INSIDE = 8
+"""Most rows whose legend is put among the lines; that of more stands beside them."""
 
 
 def curve(table: Table, metric: Metric = "wacc") -> bytes:
     """Rate over the share of labels (logarithmic), one line per row with 95 % intervals; probes side by side."""
     probes = table.config.probes
-    figure = _figure(7.2 * len(probes), 4.6)
+    beside = len(table.config.rows) > _INSIDE
+    figure = _figure((9.2 if beside else 7.2) * len(probes), 4.6)
     places = figure.subplots(1, len(probes), squeeze=False, sharey=True)[0]
     for place, probe in zip(places, probes, strict=True):
         _lines(place, table, metric, probe)
@@ -61,7 +64,7 @@ def _lines(axes: Any, table: Table, metric: Metric, probe: Probe) -> None:
             yerr=np.maximum([y - ends[0], ends[1] - y], 0),
             label=row_title(table.config, row, probe),
             color="black" if base else _COLOURS[number % len(_COLOURS)],
-            linestyle="--" if base else "-",
+            linestyle="--" if base else "-" if number < len(_COLOURS) else "-.",
             marker=_MARKERS[place % len(_MARKERS)],
             markersize=5,
             linewidth=1.6,
@@ -74,7 +77,8 @@ def _lines(axes: Any, table: Table, metric: Metric, probe: Probe) -> None:
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.containers:
-        axes.legend(frameon=False)
+        aside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(rows) > _INSIDE else {}
+        axes.legend(frameon=False, **aside)
 
 
 def sheet(images: Sequence[np.ndarray], captions: Sequence[str] = (), columns: int = 3) -> bytes:
