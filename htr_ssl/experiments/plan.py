@@ -44,7 +44,7 @@ def check(config: TableConfig) -> None:
     Raises:
         UserError: an impossible row, stage, fraction or seed.
     """
-    if config.unlabelled and pixels(config.unlabelled) != pixels(config.data):
+    if config.unlabelled and _pixels(config.unlabelled) != _pixels(config.data):
         raise UserError(
             "unlabelled: its images are of another height or number of channels than data's; give both the same"
         )
@@ -76,7 +76,7 @@ def check(config: TableConfig) -> None:
             raise UserError(f"seeds: the list for fraction {fraction:g} is empty; give one seed at least")
 
 
-def pixels(data: DataConfig) -> tuple[int, int]:
+def _pixels(data: DataConfig) -> tuple[int, int]:
     """Height [px] and channels of the images."""
     return data.height, data.channels
 
