@@ -135,11 +135,13 @@ class _Runner:
 
 
 def _check_data(config: TableConfig) -> dict[str, str]:
-    """Facts of the data; fails before the first training if there is nothing to test on."""
+    """Facts of the data; fails before the first training if there is nothing to test on, or a source is not there."""
     from htr_ssl.data.loading import read_samples
 
     samples = read_samples(config.data)
     labelled_rows(samples, "test", config.data.source)
+    if config.unlabelled:
+        read_samples(config.unlabelled)
     return samples.facts
 
 

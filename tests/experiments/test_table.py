@@ -186,6 +186,7 @@ def test_a_table_without_test_labels_fails_before_any_training(tmp_path):
         ({"rows": {"a": [{**METHOD, "pseudo": {}}]}}, "exactly one"),
         ({"rows": {"a": [{"pseudo": {}}, METHOD]}}, "last stage"),
         ({"baseline": "other"}, "no row 'other'"),
+        ({"unlabelled": {"source": "nowhere.parquet", "height": 24}}, "nowhere.parquet"),
         ({"unlabelled": {"source": "more.parquet", "height": 32}}, "another height"),
     ],
 )
