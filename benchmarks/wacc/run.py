@@ -4,7 +4,8 @@
     python benchmarks/wacc/run.py ../shared/data poilus_words
 
 Pretrainings see the train images of all corpora, so that one of each serves the three tables: they lie in
-`pretrain/` of the output folder. Two processes may share the work if they have other rows (`--rows`).
+`pretrain/` of the output folder. Two processes may share the work if they have other rows (`--rows`). A configuration
+with another encoder (`strips.yaml`) needs an output folder of its own (`--out`).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def configured(path: Path, data: Path, corpus: str, out: Path) -> dict[str, Any]
     value["data"] = {"source": str(data / f"{corpus}.parquet"), "level": level, "height": HEIGHT}
     value["data"]["cache"] = str(out / "cache")
     value["unlabelled"] = {"source": str(out / "unlabelled.parquet"), "level": "word", "height": HEIGHT}
-    value["encoder"] = {"name": "crnn", "preset": "small"}
+    value.setdefault("encoder", {"name": "crnn", "preset": "small"})
     if level == "line":
         batch = {"batch_size": special["batch_size"]}
         final = batch | {"steps": special["steps"], "check_every": special["steps"] // 2}
