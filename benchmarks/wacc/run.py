@@ -4,8 +4,8 @@
     python benchmarks/wacc/run.py ../shared/data poilus_words
 
 Pretrainings see the train images of all corpora, so that one of each serves the three tables: they lie in
-`pretrain/` of the output folder. Two processes may share the work if they have other rows (`--rows`). A configuration
-with another encoder (`strips.yaml`) needs an output folder of its own (`--out`).
+`pretrain/` of the output folder. Two processes may share the work if they have other rows (`--rows`). Tables and
+pretrainings of another encoder (`strips.yaml`) lie in a folder of its name.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ CORPORA: dict[str, dict[str, Any]] = {
     "timeus_lines": {"level": "line", "batch_size": 8, "steps": 1200, "synthetic": {"samples": 4000, "steps": 800}},
 }
 HEIGHT = 32
+ENCODER = {"name": "crnn", "preset": "small"}
 
 
 def main() -> None:
@@ -44,10 +45,11 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, help="of the fine-tuning, in a table of its own (default: as configured)")
     options = parser.parse_args()
-    out = options.out / (options.corpus + (f"_{options.steps}_steps" if options.steps else ""))
-    share_pretraining(options.out, out)
     few = options.few_label_seeds or options.seeds
     value = configured(options.config, options.data, options.corpus, options.out)
+    top = options.out if value["encoder"] == ENCODER else options.out / value["encoder"]["name"]
+    out = top / (options.corpus + (f"_{options.steps}_steps" if options.steps else ""))
+    share_pretraining(top, out)
     if options.steps:
         value["train"] |= {"steps": options.steps, "check_every": options.steps // 4}
     value["rows"] = {name: value["rows"][name] for name in options.rows or value["rows"]}
@@ -65,7 +67,7 @@ def configured(path: Path, data: Path, corpus: str, out: Path) -> dict[str, Any]
     value["data"] = {"source": str(data / f"{corpus}.parquet"), "level": level, "height": HEIGHT}
     value["data"]["cache"] = str(out / "cache")
     value["unlabelled"] = {"source": str(out / "unlabelled.parquet"), "level": "word", "height": HEIGHT}
-    value.setdefault("encoder", {"name": "crnn", "preset": "small"})
+    value.setdefault("encoder", ENCODER)
     if level == "line":
         batch = {"batch_size": special["batch_size"]}
         final = batch | {"steps": special["steps"], "check_every": special["steps"] // 2}
