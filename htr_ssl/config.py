@@ -169,6 +169,21 @@ class PretrainConfig(Strict):
     """Schedule and hardware."""
 
 
+class Joint(Strict):
+    """A self-supervised objective beside CTC: every update has labelled and unlabelled images, and both losses."""
+
+    method: PluginConfig
+    """Objective (see `htr-ssl methods`)."""
+    scope: Scope = "encoder"
+    """Part of the encoder that it trains: the backbone alone, or with its context model."""
+    weight: float = Field(1.0, gt=0)
+    """Weight of its loss; CTC has 1 per head."""
+    batch_size: int = Field(32, ge=1)
+    """Unlabelled images per update, over all processes together; `train.batch_size` counts the labelled ones."""
+    data: DataConfig | None = None
+    """Images, of the same height and channels; null = the train images of the run's own data, with or without text."""
+
+
 class FinetuneConfig(Strict):
     """Training of a recognizer (encoder + CTC) on labelled images."""
 
@@ -188,6 +203,8 @@ class FinetuneConfig(Strict):
     """Share of the train labels to use; smaller subsets lie inside larger ones."""
     pseudo: str | None = None
     """File of pseudo-labels to train on beside the labels: pseudo.json of a table's `pseudo` stage."""
+    joint: Joint | None = None
+    """Self-supervised objective on unlabelled images in the same updates; null = none."""
     probe: Probe = "none"
     """none = everything learns; linear, bilstm = the encoder is frozen, only a linear layer, or a BiLSTM and a linear
     layer, on its frames learn; they need a higher learning rate (see docs/table.md)."""
@@ -213,6 +230,8 @@ class Stage(Strict):
     """Self-supervised objective on all train images of the table's data, or of `unlabelled`."""
     synthetic: dict[str, Any] | None = None
     """Options of the synthetic handwriting; its text comes from n-grams of the labelled subset only."""
+    joint: Joint | None = None
+    """With `synthetic`: an objective learnt beside it in one loss, on the images a method of its own would see."""
     pseudo: Pseudo | None = None
     """Last stage of a row: the row so far is fine-tuned on the labels and reads the unlabelled train images; the most
     confident readings are labels too in the fine-tuning, which starts where this one did."""

@@ -31,6 +31,7 @@ class Batch:
         indices: (N,) row of each image in its dataset, int64.
         targets: label indices of all images joined, int64; empty for unlabelled data.
         target_lengths: (N,) labels per image, int64; empty for unlabelled data.
+        beside: unlabelled images of the same update, for an objective that is learnt jointly with CTC.
     """
 
     raw: Tensor
@@ -38,12 +39,17 @@ class Batch:
     indices: Tensor
     targets: Tensor
     target_lengths: Tensor
+    beside: Batch | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in Batch.__slots__))
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in _TENSORS}
+        return Batch(**moved, beside=self.beside and self.beside.to(device))
 
     def images(self) -> Images:
         """Float images in channels_last order."""
         # NHWC bytes seen as NCHW are channels_last already; .float() keeps that order.
         return Images(self.raw.permute(0, 3, 1, 2).float().div_(255), self.widths)
+
+
+_TENSORS = tuple(name for name in Batch.__slots__ if name != "beside")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from htr_ssl import plugins
-from htr_ssl.config import Probe, Stage, TableConfig, TrainConfig
+from htr_ssl.config import Joint, Probe, Stage, TableConfig, TrainConfig
 from htr_ssl.data.splitting import MARK, NAME
 from htr_ssl.experiments import plan
 from htr_ssl.experiments.statistics import SIGNIFICANT, Table
@@ -107,9 +107,7 @@ def _stages(config: TableConfig) -> list[str]:
     parts = [f"Stages before the last training: {'; '.join(rows)}; what is not named here has its default"]
     every = [stage for stages in config.rows.values() for stage in stages]
     budgets = {
-        row: sum(stage.train.steps * stage.train.batch_size for stage in stages if stage.method)
-        for row, stages in config.rows.items()
-        if any(stage.method for stage in stages)
+        row: sum(map(_unlabelled, stages)) for row, stages in config.rows.items() if any(map(_unlabelled, stages))
     }
     if len(set(budgets.values())) == 1 < len(budgets):
         images = next(iter(budgets.values()))
@@ -160,7 +158,22 @@ def _stage(stage: Stage) -> str:
         assert stage.pseudo is not None
         name, options, known = "pseudo-labels", {"keep": percent(stage.pseudo.keep)}, {}
     backbone = ["backbone only"] if stage.method and stage.scope == "backbone" else []
-    return f"{name} ({', '.join([_schedule(stage.train), *_changed(options, known), *backbone])})"
+    beside = [f"beside it {_joint(stage.joint)}"] if stage.joint else []
+    return f"{name} ({', '.join([_schedule(stage.train), *_changed(options, known), *backbone, *beside])})"
+
+
+def _joint(joint: Joint) -> str:
+    """What is learnt beside CTC."""
+    known = plugins.load("htr_ssl.methods", joint.method.name).Config().model_dump(mode="json")
+    own = {"weight": joint.weight, "images": f"{joint.batch_size} per step"}
+    parts = [f"{key} {value}" for key, value in own.items()] + _changed(joint.method.options(), known)
+    return ", ".join([joint.method.name, *parts, *(["backbone only"] if joint.scope == "backbone" else [])])
+
+
+def _unlabelled(stage: Stage) -> int:
+    """Unlabelled images that a stage shows to an objective."""
+    size = stage.train.batch_size if stage.method else stage.joint.batch_size if stage.joint else 0
+    return stage.train.steps * size
 
 
 def _changed(options: dict[str, Any], known: dict[str, Any], above: str = "") -> list[str]:

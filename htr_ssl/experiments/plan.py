@@ -33,6 +33,7 @@ _HARDWARE = ("device", "devices", "num_nodes", "threads", "workers", "track")  #
 _RESERVED = ("pretrain", "stages", "replaced")
 _NEUTRAL = {
     "pseudo": None,
+    "joint": None,
     **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture", "margin", "cut"), 0.0),
 }
 """Keys younger than some table on somebody's disk, and the value with which everything is as before: not hashed."""
@@ -59,6 +60,11 @@ def check(config: TableConfig) -> None:
             key = f"rows.{row}.{index}"
             if sum(kind is not None for kind in (stage.method, stage.synthetic, stage.pseudo)) != 1:
                 raise UserError(f"{key}: a stage is a method, synthetic or pseudo; give exactly one of the three")
+            if stage.joint and (stage.synthetic is None or stage.joint.data):
+                raise UserError(
+                    f"{key}.joint: an objective stands beside synthetic handwriting, and sees the table's images; give "
+                    "synthetic too, and leave data out"
+                )
             if stage.pseudo and stage is not stages[-1]:
                 raise UserError(
                     f"{key}.pseudo: pseudo-labels are for the fine-tuning; make it the last stage of its row"
@@ -204,7 +210,7 @@ def _hash(config: TableConfig, data: DataConfig, stages: Sequence[Stage], own: d
         "stages": [stage.model_dump(mode="json") for stage in stages],
         **own,
     }
-    if config.unlabelled and data is not config.unlabelled and any(stage.method for stage in stages):
+    if config.unlabelled and data is not config.unlabelled and any(stage.method or stage.joint for stage in stages):
         value["unlabelled"] = _data(config.unlabelled)
     for train in [value.get("train", {}), *(stage["train"] for stage in value["stages"])]:
         for key in _HARDWARE:

@@ -103,7 +103,9 @@ def _synthetic(config: TableConfig, cell: Cell, index: int, init: Path | None, f
     own = {"source": "synthetic", "format": "auto", "splits": None, "test": 0.0, "synthetic": options}
     own["seed"] = derive(cell.seed, "synthetic", index) % 2**31
     data = config.data.model_copy(update=own)
-    training = training.model_copy(update={"data": data, "fraction": 1.0})
+    joint = config.rows[cell.row][index].joint
+    joint = joint and joint.model_copy(update={"data": config.unlabelled or config.data})
+    training = training.model_copy(update={"data": data, "fraction": 1.0, "joint": joint})
     return finetune.run(adopted(training, folder / "finetune"), folder / "finetune", progress)
 
 

@@ -26,6 +26,7 @@ from htr_ssl.config import FinetuneConfig, PretrainConfig, TrainConfig
 from htr_ssl.config_files import dump_config, load_config
 from htr_ssl.data.loading import SplitSamples, Strips
 from htr_ssl.data.order import StepSampler, sorted_batches
+from htr_ssl.data.pairs import PairedSampler, PairedStrips
 from htr_ssl.environment import environment, hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
@@ -116,7 +117,7 @@ def prepare_device(config: TrainConfig, seed: int) -> torch.device:
 
 def fit(
     system: System,
-    train: Strips,
+    train: Strips | PairedStrips,
     validation: Strips | None,
     config: TrainConfig,
     out: Path,
@@ -171,12 +172,22 @@ def fit(
 
 
 def _loaders(
-    train: Strips, validation: Strips | None, config: TrainConfig, seed: int, device: torch.device
+    train: Strips | PairedStrips, validation: Strips | None, config: TrainConfig, seed: int, device: torch.device
 ) -> tuple[Any, Any]:
     """Loaders of this process's share of the training and the validation images."""
     place = (distributed.rank(config), distributed.world(config))
     rounds = (config.steps, config.check_every)
-    sampler = StepSampler(train.widths, config.batch_size, seed, *rounds, *place, train.pieces())
+
+    def order(strips: Strips, batch_size: int, seed: int) -> StepSampler:
+        return StepSampler(strips.widths, batch_size, seed, *rounds, *place, strips.pieces())
+
+    sampler: StepSampler | PairedSampler
+    if isinstance(train, PairedStrips):
+        labelled, unlabelled = train.parts
+        beside = order(unlabelled, train.beside, derive(seed, "unlabelled"))
+        sampler = PairedSampler(order(labelled, config.batch_size, seed), beside)
+    else:
+        sampler = order(train, config.batch_size, seed)
     options: dict[str, Any] = {"num_workers": choices.workers(config, train.place)}
     options |= {"persistent_workers": options["num_workers"] > 0, "pin_memory": device.type == "cuda"}
     loader = DataLoader(train, sampler=sampler, batch_size=None, **options)

@@ -16,14 +16,15 @@ from htr_ssl.config import FinetuneConfig, Scope
 from htr_ssl.data import subset_lists, subsets
 from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.pairs import PairedStrips
 from htr_ssl.data.splitting import carried, refuse_mixed
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
 from htr_ssl.recognizers.ctc import Recognizer, move_head
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
-from htr_ssl.training import engine, pseudo
-from htr_ssl.training.module import Labelled, System
+from htr_ssl.training import distributed, engine, pretrain, pseudo
+from htr_ssl.training.module import Joint, Labelled, System
 
 FILE = "model.safetensors"
 
@@ -60,10 +61,17 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     train.labels = [charset.encode(text) for text in train.texts()]
     _check(train, encoder, validation, charset, out)
 
-    system = System(Labelled(recognizer, TextAugment(config.augment), config.head_warmup), config.train, config.seed)
-    system.charset, system.references = charset, validation.texts()
+    labelled = Labelled(recognizer, TextAugment(config.augment), config.head_warmup)
+    task: Labelled | Joint = labelled
+    images: Strips | PairedStrips = train
     title = f"{'finetune' if config.probe == 'none' else f'{config.probe} probe'} {100 * config.fraction:g} %"
-    checks = engine.fit(system, train, validation, config.train, out, config.seed, title, progress, callbacks)
+    if config.joint:
+        task = Joint(labelled, pretrain.build_method(config.joint, encoder), config.joint.weight)
+        images = PairedStrips(train, _unlabelled(config, samples.facts, progress), config.joint.batch_size)
+        title += f" with {config.joint.method.name}"
+    system = System(task, config.train, config.seed)
+    system.charset, system.references = charset, validation.texts()
+    checks = engine.fit(system, images, validation, config.train, out, config.seed, title, progress, callbacks)
     _, state = model_file.read(checks.best_weights)
     summary = engine.summary(checks, train, device)
     model_file.save(
@@ -97,6 +105,30 @@ def labelled_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -> t
     return [rows[i] for i in chosen], digest, listed
 
 
+def _unlabelled(config: FinetuneConfig, facts: dict[str, str], progress: bool) -> Strips:
+    """Train images for the objective beside CTC.
+
+    Raises:
+        UserError: there are none, or they are of another size or split.
+    """
+    assert config.joint is not None
+    data = config.joint.data or config.data
+    if (data.height, data.channels) != (config.data.height, config.data.channels):
+        raise UserError(
+            "joint.data: its images are of another height or number of channels than data's; give both the same"
+        )
+    if config.joint.batch_size < distributed.world(config.train):
+        raise UserError(
+            f"joint.batch_size={config.joint.batch_size} is less than an image for each of "
+            f"{distributed.world(config.train)} processes"
+        )
+    samples = read_samples(data)
+    refuse_mixed(facts, samples.facts, (config.data.source, data.source))
+    return engine.decoded(
+        samples, rows_of(samples, "train", labelled=False), config.model_copy(update={"data": data}), progress
+    )
+
+
 def _some(rows: list[int], config: FinetuneConfig, split: str) -> list[int]:
     if not rows:
         raise UserError(f"{config.data.source}: no labelled image in split {split!r}; fine-tuning needs some of each")
@@ -111,8 +143,12 @@ def _recognizer(
     A probe's head starts anew: an old one would bring what it learnt together with the encoder.
 
     Raises:
-        UserError: `head_warmup` with a probe, or what `init` holds does not fit.
+        UserError: `head_warmup` or `joint` with a probe, or what `init` holds does not fit.
     """
+    if config.joint and (config.probe != "none" or config.head_warmup):
+        raise UserError(
+            "joint: its objective trains the encoder, which must not be frozen; set probe=none, head_warmup=0"
+        )
     if config.probe != "none" and config.head_warmup:
         raise UserError(f"head_warmup={config.head_warmup:g}: a {config.probe} probe trains only its head; set it to 0")
     report = f"{len(charset) - 1} characters: {listing(charset.characters)}"
@@ -162,7 +198,12 @@ def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, ou
 def _method(config: FinetuneConfig) -> str:
     """What the recognizer started from, and whether it had pseudo-labels, for tables."""
     start = _start(config)
-    return f"{start}+pseudo" if config.pseudo else start
+    parts = [
+        start,
+        *([f"joint {config.joint.method.name}"] if config.joint else []),
+        *(["pseudo"] * bool(config.pseudo)),
+    ]
+    return "+".join(parts)
 
 
 def _start(config: FinetuneConfig) -> str:

@@ -69,6 +69,42 @@ class Labelled(nn.Module):
         return {"weight": batch.target_lengths.sum(), **terms}
 
 
+class Joint(nn.Module):
+    """Task of fine-tuning with an objective beside it: CTC on the labelled images, a method on the unlabelled ones.
+
+    The recognizer and the method share the encoder; the recognizer alone is validated and saved.
+
+    Attributes:
+        unused: a method may leave parameters without a gradient.
+    """
+
+    unused = True
+
+    def __init__(self, labelled: Labelled, method: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.labelled, self.method, self.weight = labelled, method, weight
+
+    @property
+    def model(self) -> Recognizer | ProbeRecognizer:
+        """The recognizer."""
+        return self.labelled.model
+
+    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Any]:
+        """The sum of both losses; the method's terms are named method.TERM.
+
+        Of several processes each scales either loss to its share of what that loss is a mean over.
+        """
+        assert batch.beside is not None
+        unlabelled = batch.beside.images()
+        terms, others = self.labelled(batch, generator, progress), self.method(unlabelled, generator)
+        own = distributed.scale(terms.pop("weight"))
+        other = distributed.scale(others.pop("weight", len(unlabelled.widths)))
+        loss = own * terms.pop("loss") + self.weight * other * others["loss"]
+        found = {name: own * torch.as_tensor(value).detach() for name, value in terms.items()}
+        found |= {f"method.{name}": other * torch.as_tensor(value).detach() for name, value in others.items()}
+        return {"loss": loss, "weight": 1.0, **found}
+
+
 class System(LightningModule):
     """Runs a task: seeds, optimiser, moving average, validation of recognizers.
 
@@ -80,7 +116,7 @@ class System(LightningModule):
         monitor: measures the encoder at every check of a pretraining.
     """
 
-    def __init__(self, task: Unlabelled | Labelled, config: TrainConfig, seed: int) -> None:
+    def __init__(self, task: Unlabelled | Labelled | Joint, config: TrainConfig, seed: int) -> None:
         super().__init__()
         self.task, self.config, self.seed = task, config, seed
         self.average = AveragedModel(task.model, multi_avg_fn=self._average) if config.ema else None
@@ -116,7 +152,8 @@ class System(LightningModule):
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """An update, then the moving averages: part of the step, not of the wait for the next batch."""
         super().optimizer_step(*arguments, **options)
-        after_step = getattr(self.task.model, "after_step", None)
+        learner = self.task.method if isinstance(self.task, Joint) else self.task.model
+        after_step = getattr(learner, "after_step", None)
         if after_step is not None:
             after_step((self.global_step + 1) / self.config.steps)  # the engine counts this step later
         if self.average is not None:

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 
 from htr_ssl import model_file, plugins
 from htr_ssl.charset import NORMALISATION
-from htr_ssl.config import PretrainConfig
+from htr_ssl.config import Joint, PretrainConfig
 from htr_ssl.config_files import load_config
 from htr_ssl.data.loading import read_samples, rows_of
 from htr_ssl.data.splitting import carried, refuse_mixed
@@ -64,7 +64,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     return path
 
 
-def build_method(config: PretrainConfig, encoder: Any) -> Any:
+def build_method(config: PretrainConfig | Joint, encoder: Any) -> Any:
     """The configured method of the folder ``methods`` around an encoder, or around its backbone."""
     module = plugins.load("htr_ssl.methods", config.method.name)
     part = BackboneAlone(encoder) if config.scope == "backbone" else encoder

@@ -20,7 +20,8 @@ import torch
 
 from htr_ssl import model_file
 from htr_ssl.config import FinetuneConfig, PretrainConfig, TrainConfig
-from htr_ssl.data.loading import Strips, collate, prepare
+from htr_ssl.data.loading import collate, prepare
+from htr_ssl.data.pairs import parts
 from htr_ssl.environment import environment
 from htr_ssl.files import write_bytes, write_json
 from htr_ssl.training import choices, finetune, pretrain
@@ -104,19 +105,19 @@ def _measured(watch: Stopwatch, config: TrainConfig) -> dict[str, Any]:
 
 def _loader_cost(loader: Any) -> dict[str, Any]:
     """What making a batch costs in one thread [ms], by making a few of the run's batches again."""
-    strips: Strips = loader.dataset
     decode = collating = 0.0
-    for step in range(_SAMPLED):
-        positions = loader.sampler.batch(step)
-        samples = [strips.samples[strips.rows[position]] for position in positions]
-        start = time.perf_counter()
-        made = [prepare(sample.load(), strips.config) for sample in samples]
-        decoded = time.perf_counter()
-        collate(made, positions)
-        decode, collating = decode + decoded - start, collating + time.perf_counter() - decoded
+    for strips, order in parts(loader):
+        for step in range(_SAMPLED):
+            positions = order.batch(step)
+            samples = [strips.samples[strips.rows[position]] for position in positions]
+            start = time.perf_counter()
+            made = [prepare(sample.load(), strips.config) for sample in samples]
+            decoded = time.perf_counter()
+            collate(made, positions)
+            decode, collating = decode + decoded - start, collating + time.perf_counter() - decoded
     return {
-        "place": strips.place,
-        "images": len(strips),
+        "place": loader.dataset.place,
+        "images": len(loader.dataset),
         "workers": loader.num_workers,
         "decode_ms": round(1000 * decode / _SAMPLED, 2),
         "collate_ms": round(1000 * collating / _SAMPLED, 2),

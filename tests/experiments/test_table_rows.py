@@ -8,6 +8,8 @@ from handmade import write_words
 from test_table import METHOD, SYNTHETIC, TRAIN, make
 
 from htr_ssl import model_file
+from htr_ssl.config import FinetuneConfig
+from htr_ssl.config_files import load_config
 from htr_ssl.data import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, table
@@ -194,3 +196,41 @@ def test_stopped_pseudo_labels_go_on_and_with_all_labels_there_are_none(words, t
     assert (half / "pseudo.json").read_bytes() == labels
     assert teacher.stat().st_mtime_ns == before
     assert again.cells[0].result["pseudo_sha256"] == first.cells[0].result["pseudo_sha256"]
+
+
+def test_an_objective_beside_synthetic_handwriting_sees_the_tables_images(words, tmp_path):
+    beside = {"method": {"name": "rotation"}, "weight": 0.5, "batch_size": 3}
+    rows = {"supervised": [], "synthetic": [SYNTHETIC], "joint": [{**SYNTHETIC, "joint": beside}]}
+    config = make(words, rows=rows)
+    done = table.run(config, tmp_path, progress=False)
+    assert not done.failed
+    folder = tmp_path / "stages" / "joint_0" / "f050_s0" / "finetune"
+    run = load_config(folder / "config.yaml", [], FinetuneConfig)
+    assert run.data.source == "synthetic"
+    assert run.joint.data.source == config.data.source
+    header = model_file.read_header(folder / "model.safetensors")
+    assert header["method"] == "supervised+joint rotation"
+    with open(folder / "metrics.csv", encoding="utf-8", newline="") as handle:
+        assert all(float(row["method.loss"]) > 0 for row in csv.DictReader(handle))
+    alone, beside_it = (
+        model_file.read(tmp_path / "stages" / f"{name}_0" / "f050_s0" / "finetune" / "model.safetensors")[1]
+        for name in ("synthetic", "joint")
+    )
+    assert alone.keys() == beside_it.keys()
+    assert not alone["head.weight"].equal(beside_it["head.weight"])
+    caption = (tmp_path / "table.md").read_text()
+    assert "beside it rotation, weight 0.5, images 3 per step" in caption
+    # The row without it is the one of a table from before there was such a thing.
+    old, new = plan.stage_hash(config, done.cells[1], 0), plan.stage_hash(config, done.cells[2], 0)
+    assert (
+        old == plan.stage_hash(make(words, rows={"supervised": [], "synthetic": [SYNTHETIC]}), done.cells[1], 0) != new
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "own"), [(METHOD, {}), (PSEUDO, {}), (SYNTHETIC, {"data": {"source": "others.parquet"}})]
+)
+def test_an_objective_stands_beside_synthetic_handwriting_only(words, tmp_path, stage, own):
+    stage = {**stage, "joint": {"method": {"name": "rotation"}, **own}}
+    with pytest.raises(UserError, match=r"rows\.joint\.0\.joint: an objective stands beside synthetic handwriting"):
+        table.run(make(words, rows={"supervised": [], "joint": [stage]}), tmp_path, progress=False)
