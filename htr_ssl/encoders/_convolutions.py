@@ -35,11 +35,12 @@ class MaskedConv(nn.Module):
         """(N, C, H, W), (N,) -> the same after the stride; `add` is summed before the ReLU."""
         if self.stride[1] == 2:
             lengths = halved(lengths)
+        # In place, and masked before the ReLU: no gradient needs what the sum, the mask or the ReLU overwrite.
         x = self.norm(self.convolution(x))
         if add is not None:
-            x = x + add
-        x = torch.relu_(x)
-        return x * valid(lengths, x.shape[3])[:, None, None, :].to(x.dtype), lengths
+            x = x.add_(add)
+        x = x.mul_(valid(lengths, x.shape[3])[:, None, None, :].to(x.dtype))
+        return x.relu_(), lengths
 
 
 class Residual(nn.Module):

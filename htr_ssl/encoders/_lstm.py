@@ -6,7 +6,7 @@ Letters: N batch, T frames, D features.
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from htr_ssl.encoders._frames import Frames
 
@@ -30,13 +30,19 @@ class Context(nn.Module):
         x, mask = frames.features.float(), frames.mask()[..., None]
         time = torch.arange(x.shape[1], device=x.device)
         last = frames.lengths[:, None] - 1
-        # (N, T): positions of the frames in reverse; padding stays where it is.
-        reverse = torch.where(time <= last, last - time, time)[..., None]
+        # (N * T,): rows of the frames in reverse; padding stays where it is.
+        first = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
+        reverse = (first + torch.where(time <= last, last - time, time)).flatten()
         # float32: not every device has a low-precision LSTM.
         with torch.autocast(x.device.type, enabled=False):
             for ahead, back in zip(self.forwards, self.backwards, strict=True):
                 x = self.dropout(x)
                 y, _ = ahead(x)
-                z, _ = back(x.gather(1, reverse.expand_as(x)))
-                x = torch.cat((y, z.gather(1, reverse.expand_as(z))), 2) * mask
+                z, _ = back(_rows(x, reverse))
+                x = torch.cat((y, _rows(z, reverse)), 2).mul_(mask)
         return Frames(x, frames.lengths)
+
+
+def _rows(x: Tensor, order: Tensor) -> Tensor:
+    """(N, T, D) with its N * T rows in another order."""
+    return x.flatten(0, 1).index_select(0, order).view(x.shape)
