@@ -45,6 +45,36 @@ def test_another_program_finds_everything_in_the_file(tmp_path):
     assert lengths.tolist() == [15, 14, 2]
 
 
+@pytest.mark.parametrize("encoder", plugins.names("htr_ssl.encoders"))
+def test_eight_bits_are_a_smaller_file_of_nearly_the_same_logits(tmp_path, monkeypatch, encoder):
+    model = random_model(tmp_path / "model.safetensors", encoder)
+    monkeypatch.setattr(exporting, "INT8_TOLERANCE", 99.0)  # what is random has no winner that 8 bits leave in place
+    exporting.export(model, tmp_path / "whole.onnx")
+    check = exporting.export(model, tmp_path / "small.onnx", int8=True)
+    assert check.difference > 1e-3
+    sizes = [(tmp_path / name).stat().st_size for name in ("small.onnx", "whole.onnx")]
+    assert sizes[0] < 0.5 * sizes[1]
+    small, whole = (Reader.load(tmp_path / name) for name in ("small.onnx", "whole.onnx"))
+    assert small.header == whole.header
+    for image in IMAGES:
+        a, b = small.posteriors(image), whole.posteriors(image)
+        assert a.shape == b.shape
+        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_eight_bits_are_measured_and_compared_on_given_lines(tmp_path, monkeypatch):
+    for i in range(6):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((32, 60 + 10 * i), 255 - i, np.uint8))
+    model = random_model(tmp_path / "model.safetensors")
+    check = exporting.export(model, tmp_path / "model.onnx", int8=True, lines=str(tmp_path))
+    assert (check.images, check.widths) == (3, (70, 110))
+    monkeypatch.setattr(exporting, "INT8_TOLERANCE", -1.0)
+    with pytest.raises(UserError, match=r"other\.onnx: not written, .* leave --int8 out"):
+        exporting.export(model, tmp_path / "other.onnx", int8=True)
+    assert not (tmp_path / "other.onnx").exists()
+
+
 def test_a_file_that_reads_differently_is_not_written(tmp_path, monkeypatch):
     model = random_model(tmp_path / "model.safetensors")
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)

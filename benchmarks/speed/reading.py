@@ -76,8 +76,8 @@ def one_thread(read: Read) -> Read:
     return limited
 
 
-def variants(model: Path, folder: Path, compiled: bool) -> dict[str, Read]:
-    """What is compared."""
+def variants(model: Path, lines: str, folder: Path, compiled: bool) -> dict[str, Read]:
+    """What is compared; 8 bits have their ranges from `lines`."""
     found = {
         "before": before(model),
         "before, 1 thread": one_thread(before(model)),
@@ -90,6 +90,8 @@ def variants(model: Path, folder: Path, compiled: bool) -> dict[str, Read]:
         export(model, folder / "model.onnx")
         found["reader, ONNX file"] = now(folder / "model.onnx")
         found["reader, ONNX file, 1 thread"] = one_thread(found["reader, ONNX file"])
+        export(model, folder / "int8.onnx", int8=True, lines=lines)
+        found["reader, ONNX file, 8 bits"] = now(folder / "int8.onnx")
     except UserError as error:
         print(f"no ONNX: {error}")
     return found | ({"reader, torch.compile": now(model, compiled=True)} if compiled else {})
@@ -147,7 +149,9 @@ def main() -> None:
     images, written = [samples[i].load() for i in rows], [samples[i].text or "" for i in rows]
     load = os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(variants(options.model, Path(folder), options.compile), images, written, options.rounds)
+        found = measure(
+            variants(options.model, data.source, Path(folder), options.compile), images, written, options.rounds
+        )
     result = {
         "environment": environment(),
         "load_before": load,
