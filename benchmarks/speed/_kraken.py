@@ -140,6 +140,7 @@ def fit(job: Job) -> dict[str, Any]:
         "lines_seen": timer.lines,
         "validation_accuracy": float(keeper.best_model_score),
         "checkpoint": Path(keeper.best_model_path).name,
+        "stopped_by_itself": timer.spent < job["seconds"],
     }
 
 

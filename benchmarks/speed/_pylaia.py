@@ -1,4 +1,4 @@
-"""PyLaia's side of peers.py; runs in PyLaia's environment, with its own classes.
+"""PyLaia's side of peers.py and equal_minutes.py; runs in PyLaia's environment, with its own classes.
 
 Model, optimiser, data module and engine are those that `pylaia-htr-create-model`, `pylaia-htr-train-ctc` and
 `pylaia-htr-decode-ctc` put together, with their defaults; the model has a fixed input height.
@@ -6,6 +6,8 @@ Model, optimiser, data module and engine are those that `pylaia-htr-create-model
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,26 +24,59 @@ from laia.utils import SymbolsTable
 SPACE = "<space>"
 
 
-class Timer(pl.Callback):
-    """Notes the end of every update."""
+PATIENCE = 20
+"""Passes without a lower validation CER after which its training ends: the default."""
 
-    def __init__(self) -> None:
-        self.watch = Stopwatch()
+
+class Timer(pl.Callback):
+    """Notes the end of every update; stops after `seconds` of updates, in which validation does not count."""
+
+    def __init__(self, seconds: float = math.inf) -> None:
+        self.watch, self.seconds = Stopwatch(), seconds
+        self.spent = self._mark = 0.0
+        self.lines = 0
+
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+        """Starts the clock of a pass."""
+        self._mark = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         """An update has ended."""
+        now = time.perf_counter()
+        self.spent, self._mark = self.spent + now - self._mark, now
+        self.lines += len(batch["id"])
         self.watch.done(len(batch["id"]))
+        if self.spent >= self.seconds:
+            trainer.should_stop = True
+
+
+class Best(pl.Callback):
+    """Keeps the model with the lowest validation CER; ends the training after `PATIENCE` passes without a lower one."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.best, self.stale = path, math.inf, 0
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        """A pass is over."""
+        cer = float(trainer.callback_metrics["va_cer"])
+        self.stale += 1
+        if cer < self.best:
+            self.best, self.stale = cer, 0
+            torch.save(module.model, self.path)
+        trainer.should_stop = trainer.should_stop or self.stale >= PATIENCE
 
 
 class Reads(pl.Callback):
     """Greedy decoding of every batch, timed; the first batch is warm-up."""
 
-    def __init__(self) -> None:
-        self.watch, self.decoder, self.texts = Stopwatch(), CTCGreedyDecoder(), []
+    def __init__(self, symbols: SymbolsTable) -> None:
+        self.watch, self.decoder, self.symbols = Stopwatch(), CTCGreedyDecoder(), symbols
+        self.texts: list[str] = []
 
     def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         """Decodes a batch."""
-        self.texts += [" ".join(map(str, found)) for found in self.decoder(outputs)["hyp"]]
+        found = [[self.symbols[int(index)] for index in line] for line in self.decoder(outputs)["hyp"]]
+        self.texts += ["".join(" " if name == SPACE else name for name in line) for line in found]
         self.watch.done(len(batch["id"]))
 
 
@@ -68,8 +103,9 @@ def prepared(job: Job) -> tuple[Path, dict[str, Path]]:
     return folder, tables
 
 
-def train(job: Job) -> dict[str, Any]:
-    """Times updates; no validation."""
+def fitted(job: Job, callbacks: list[Any], **options: Any) -> Any:
+    """Trains with PyLaia's defaults but for height and batch size, and returns the model."""
+    pl.seed_everything(job.get("seed", 0))
     folder, tables = prepared(job)
     common = CommonArgs(train_path=str(folder))
     model = create_model(str(folder / "syms.txt"), job["height"], common=common, crnn=CreateCRNNArgs())
@@ -90,21 +126,41 @@ def train(job: Job) -> dict[str, Any]:
         batch_size=job["batch_size"],
         stage="fit",
     )
-    timer = Timer()
     trainer = pl.Trainer(
-        max_steps=job["warmup"] + job["steps"] + 1,
-        limit_val_batches=0,
         num_sanity_val_steps=0,
         logger=False,
         checkpoint_callback=False,
         progress_bar_refresh_rate=0,
         weights_summary=None,
-        callbacks=[timer],
+        callbacks=callbacks,
         default_root_dir=str(folder),
+        **options,
     )
     trainer.fit(engine, datamodule=data)
+    return model
+
+
+def train(job: Job) -> dict[str, Any]:
+    """Times updates; no validation."""
+    timer = Timer()
+    model = fitted(job, [timer], max_steps=job["warmup"] + job["steps"] + 1, limit_val_batches=0)
     torch.save(model, job["model"])
     return {**timer.watch.result(job["warmup"]), "parameters": sum(p.numel() for p in model.parameters()), **memory()}
+
+
+def fit(job: Job) -> dict[str, Any]:
+    """Trains until its patience or `seconds` of updates are over; keeps the best model."""
+    timer, best = Timer(job["seconds"]), Best(job["model"])
+    start = time.perf_counter()
+    model = fitted(job, [timer, best], max_epochs=100000)
+    return {
+        "update_seconds": timer.spent,
+        "wall_seconds": time.perf_counter() - start,
+        "lines_seen": timer.lines,
+        "validation_accuracy": 1 - best.best,
+        "stopped_by_itself": timer.spent < timer.seconds,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
 
 
 def read(job: Job) -> dict[str, Any]:
@@ -116,7 +172,8 @@ def read(job: Job) -> dict[str, Any]:
         model, batch_input_fn=Compose([ItemFeeder("img"), ImageFeeder()]), batch_id_fn=ItemFeeder("id")
     )
     data = DataModule(te_img_list=str(images), img_dirs=[], batch_size=job["batch_size"], stage="test")
-    reads = Reads()
+    symbols = SymbolsTable(str(Path(job["model"] + "_files") / "syms.txt"))
+    reads = Reads(symbols)
     trainer = pl.Trainer(logger=False, progress_bar_refresh_rate=0, callbacks=[reads], checkpoint_callback=False)
     trainer.test(engine, datamodule=data, verbose=False)
     return {**reads.watch.result(0), "texts": reads.texts}
@@ -124,4 +181,4 @@ def read(job: Job) -> dict[str, Any]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    run({"train": train, "read": read})
+    run({"train": train, "fit": fit, "read": read})

@@ -1,12 +1,13 @@
 """Equal labels, equal minutes: python benchmarks/speed/equal_minutes.py --minutes 10 --encoder encoder.safetensors
 
-Fine-tuning from scratch, fine-tuning from a pretrained encoder, kraken with its defaults and kraken with a small
-network train for the same minutes on the same subsets of the train labels, choose their weights on the validation split
-(kraken on an even choice of --validation-lines of it, because that takes it minutes) and read the same test split. As
-many cells run at a time as --cpus names, each with one thread on a CPU of its own. A finished cell is never run again.
-Leaves cells/*.json, summary.json, summary.md.
+Fine-tuning from scratch, fine-tuning from a pretrained encoder, kraken and PyLaia with their defaults and kraken with a
+small network train for the same minutes on the same subsets of the train labels, choose their weights on the validation
+split (the others on an even choice of --validation-lines of it, because that takes them minutes) and read the same test
+split. As many cells run at a time as --cpus names, each with one thread on a CPU of its own. A finished cell is never
+run again. Leaves cells/*.json, summary.json, summary.md.
 
-Minutes are those of the updates, loading included; validation is not counted for any tool. kraken stops at the time.
+Minutes are those of the updates, loading included; validation is not counted for any tool. kraken and PyLaia stop at
+the time; with --until-stop they validate after every pass, as they do by default, and may stop by themselves before.
 Ours has a number of steps, so that its schedule ends: it is set from the speed measured in the cell itself just before,
 beside the same neighbour; what it came to is in the cell's ``update_minutes``. Minutes of pretraining are not in it.
 kraken's validations take longer, so that its last updates may run with the other CPU idle: it gains by that, we do not.
@@ -46,11 +47,14 @@ SYSTEMS = {
     "kraken_pretrained": "kraken, first ketos pretrain (rate 1e-4), batch 1",
     "kraken_small": "kraken, small network of 40 px, batch 8",
     "kraken_small_pretrained": "kraken, small network of 40 px, first ketos pretrain (rate 1e-4), batch 8",
+    "pylaia": "PyLaia, default model and optimiser, 128 px, batch 8",
     "scratch": "ours from scratch",
     "pretrained": "ours from the pretrained encoder",
 }
 SMALL = "[1,40,0,1 Cr3,3,16 Mp2,2 Cr3,3,32 Mp2,2 Cr3,3,64 Mp2,1 Cr3,3,128 Do0.1,2 S1(1x0)1,3 Lbx128 Do]"
 """kraken's network for short budgets: height, widths and LSTM as in ours, in the words it has for them."""
+PYLAIA_HEIGHT = 128
+"""PyLaia's default height [px]; it wants its images prepared."""
 TOLERANCE = 0.1
 """Share of the minutes by which a cell may miss them before the table says so."""
 
@@ -76,24 +80,32 @@ class Bench:
             self.rows[split] = (
                 [rows[i * len(rows) // count] for i in range(count)] if count < len(rows) and count else rows
             )
-        self.kraken = install("kraken", options.envs, options.python_kraken) if self._asks_kraken() else None
+        asked = {tool_of(name) for name in options.systems}
+        self.pythons = {
+            tool: install(tool, options.envs, python)
+            for tool, python in (("kraken", options.python_kraken), ("pylaia", options.python_pylaia))
+            if tool in asked
+        }
 
-    def _asks_kraken(self) -> bool:
-        return any(name.startswith("kraken") for name in self.options.systems)
-
-    def folder(self, split: str, fraction: float = 1.0) -> Path:
+    def folder(self, split: str, fraction: float = 1.0, height: int = 0) -> Path:
         """Line images of a split, or of the subset of its labels that a fine-tuning with this fraction takes."""
         rows = self.rows[split]
         if split == "train":
             ids = [str(self.samples.column("id")[row]) for row in rows]
             rows = [rows[i] for i in subsets.subset(ids, fraction, self.options.seed)]
-        return export(self.samples, rows, self.options.out.resolve() / "lines" / f"{split}_{fraction:g}_{len(rows)}")
+        name = f"{split}_{fraction:g}_{len(rows)}" + (f"_{height}px" if height else "")
+        return export(self.samples, rows, self.options.out.resolve() / "lines" / name, height)
 
     def score(self, reads: list[str]) -> dict[str, Any]:
         """CER, WAcc and WER of the test split, pages resampled for the intervals."""
         columns = {name: self.samples.column(name) for name in ("text", "page")}
         texts, pages = ([str(columns[name][row]) for row in self.rows["test"]] for name in ("text", "page"))
         return metrics.score(texts, reads, pages, "line", unit="page").to_dict()
+
+
+def tool_of(system: str) -> str:
+    """Which program a system is of."""
+    return next((tool for tool in ("kraken", "pylaia") if system.startswith(tool)), "ours")
 
 
 def kraken_settings(system: str) -> dict[str, Any]:
@@ -104,7 +116,6 @@ def kraken_settings(system: str) -> dict[str, Any]:
 
 def kraken_encoder(bench: Bench, system: str, cpu: int) -> Path:
     """kraken's model after pretraining on all train lines, for the minutes that our encoder took; made once."""
-    assert bench.kraken is not None
     options = bench.options
     name = f"{system}_{options.pretraining_minutes:g}min_seed{options.seed}.safetensors"
     path: Path = options.out.resolve() / name
@@ -122,7 +133,7 @@ def kraken_encoder(bench: Bench, system: str, cpu: int) -> Path:
             "seconds": 60 * options.pretraining_minutes,
             "model": str(part),
         }
-        result = call(bench.kraken, "kraken", job, ["taskset", "-c", str(cpu)])
+        result = call(bench.pythons["kraken"], "kraken", job, ["taskset", "-c", str(cpu)])
         write_json(path.with_suffix(".json"), result)
         part.replace(path)
     return path
@@ -132,7 +143,7 @@ def kraken_cell(
     bench: Bench, system: str, fraction: float, folder: Path, cpu: int, encoder: Path | None
 ) -> dict[str, Any]:
     """Trains kraken and reads the test split with its best checkpoint."""
-    assert bench.kraken is not None
+    python = bench.pythons["kraken"]
     options, pinned = bench.options, ["taskset", "-c", str(cpu)]
     batch_size = kraken_settings(system)["batch_size"]
     job = {
@@ -148,16 +159,14 @@ def kraken_cell(
         "folder": str(folder / "checkpoints"),
         "load": str(encoder) if encoder else None,
     }
-    speed = call(
-        bench.kraken, "kraken", job | {"mode": "train", "warmup": 1, "steps": max(3, 24 // batch_size)}, pinned
-    )
+    speed = call(python, "kraken", job | {"mode": "train", "warmup": 1, "steps": max(3, 24 // batch_size)}, pinned)
     passes = speed["lines_per_second"] * 60 * options.minutes / len(list(Path(job["lines"]).glob("*.png")))
     freq = passes / options.checks
-    freq = float(int(freq)) if freq > 1 else max(freq, 0.001)
+    freq = 1.0 if options.until_stop else float(int(freq)) if freq > 1 else max(freq, 0.001)
     seconds = 60 * options.minutes
-    run = call(bench.kraken, "kraken", job | {"mode": "fit", "seconds": seconds, "freq": freq}, pinned)
-    read = call(bench.kraken, "kraken", job | {"mode": "read", "lines": str(bench.folder("test"))}, pinned)
-    keys = ("lines_seen", "validation_accuracy", "checkpoint", "peak_mb", "torch", "wall_seconds")
+    run = call(python, "kraken", job | {"mode": "fit", "seconds": seconds, "freq": freq}, pinned)
+    read = call(python, "kraken", job | {"mode": "read", "lines": str(bench.folder("test"))}, pinned)
+    keys = ("lines_seen", "validation_accuracy", "checkpoint", "stopped_by_itself", "peak_mb", "torch", "wall_seconds")
     return {
         "update_minutes": run["update_seconds"] / 60,
         "probe_lines_per_second": speed["lines_per_second"],
@@ -166,6 +175,31 @@ def kraken_cell(
         "precision": options.kraken_precision,
         "validation_every_passes": freq,
         **{key: run[key] for key in keys},
+        "texts": read["texts"],
+    }
+
+
+def pylaia_cell(bench: Bench, fraction: float, folder: Path, cpu: int) -> dict[str, Any]:
+    """Trains PyLaia, validating after every pass, and reads the test split with its best model."""
+    options, pinned = bench.options, ["taskset", "-c", str(cpu)]
+    job = {
+        "lines": str(bench.folder("train", fraction, PYLAIA_HEIGHT)),
+        "validation": str(bench.folder("validation", height=PYLAIA_HEIGHT)),
+        "height": PYLAIA_HEIGHT,
+        "batch_size": 8,
+        "threads": 1,
+        "seed": options.seed,
+        "seconds": 60 * options.minutes,
+        "model": str(folder / "model"),
+    }
+    run = call(bench.pythons["pylaia"], "pylaia", job | {"mode": "fit"}, pinned)
+    test = str(bench.folder("test", height=PYLAIA_HEIGHT))
+    read = call(bench.pythons["pylaia"], "pylaia", job | {"mode": "read", "lines": test}, pinned)
+    kept = ("lines_seen", "validation_accuracy", "stopped_by_itself", "parameters", "peak_mb", "torch", "wall_seconds")
+    return {
+        "update_minutes": run["update_seconds"] / 60,
+        "read_lines_per_second": read["lines_per_second"],
+        **{key: run[key] for key in kept},
         "texts": read["texts"],
     }
 
@@ -223,7 +257,7 @@ def our_cell(bench: Bench, fraction: float, folder: Path, cpu: int, encoder: Pat
 def cell(bench: Bench, system: str, fraction: float, cpu: int, beside: str | None) -> None:
     """Runs one cell unless its result is there, and writes the result."""
     options = bench.options
-    name = f"{system}_{100 * fraction:g}_{options.minutes:g}min_seed{options.seed}"
+    name = f"{system}_{100 * fraction:g}_{_time(options)}_seed{options.seed}"
     result_path = options.out / "cells" / f"{name}.json"
     folder = options.out.resolve() / "runs" / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -232,6 +266,8 @@ def cell(bench: Bench, system: str, fraction: float, cpu: int, beside: str | Non
     if system.startswith("kraken"):
         encoder = kraken_encoder(bench, system, cpu) if system.endswith("_pretrained") else None
         result = kraken_cell(bench, system, fraction, folder, cpu, encoder)
+    elif system == "pylaia":
+        result = pylaia_cell(bench, fraction, folder, cpu)
     else:
         result = our_cell(bench, fraction, folder, cpu, options.encoder if system == "pretrained" else None)
     loads.append(os.getloadavg())
@@ -248,15 +284,20 @@ def groups(options: argparse.Namespace) -> list[list[tuple[str, float]]]:
     left = [pair for pair in cells if pair not in done]
     if len(options.cpus) == 1:
         return [[pair] for pair in sorted(left, key=lambda pair: pair[1])]
-    theirs, ours = ([c for c in left if c[0].startswith("kraken") == kind] for kind in (True, False))
+    theirs, ours = ([c for c in left if (tool_of(c[0]) != "ours") == kind] for kind in (True, False))
     mixed = [list(pair) for pair in zip(theirs, ours, strict=False)]
     rest = theirs[len(mixed) :] + ours[len(mixed) :]
     return mixed + [rest[start : start + 2] for start in range(0, len(rest), 2)]
 
 
+def _time(options: argparse.Namespace) -> str:
+    """How long cells train, in their names."""
+    return f"{options.minutes:g}min" + "_at_most" * options.until_stop
+
+
 def finished(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Results of the cells of these minutes and this seed."""
-    paths = sorted((options.out / "cells").glob(f"*_{options.minutes:g}min_seed{options.seed}.json"))
+    paths = sorted((options.out / "cells").glob(f"*_{_time(options)}_seed{options.seed}.json"))
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
@@ -265,9 +306,9 @@ def summarise(options: argparse.Namespace) -> str:
     results = {(r["system"], r["fraction"]): r for r in finished(options)}
     fractions = sorted({fraction for _, fraction in results})
     lines = [
-        f"Test CER / WAcc [%] after {options.minutes:g} minutes of updates on one thread, "
-        f"{len(options.cpus)} at a time; in brackets the lines seen, and the minutes where they differ by more than a "
-        "tenth.",
+        f"Test CER / WAcc [%] after {'at most ' * options.until_stop}{options.minutes:g} minutes of updates on one "
+        f"thread, {len(options.cpus)} at a time; in brackets the lines seen, and the minutes where they differ by more "
+        "than a tenth.",
         "",
         "| | " + " | ".join(f"{100 * fraction:g} % of the labels" for fraction in fractions) + " |",
         "| --- " * (len(fractions) + 1) + "|",
@@ -292,6 +333,7 @@ def _entry(result: dict[str, Any] | None, minutes: float) -> str:
         return ""
     scores, spent = result["scores"], result["update_minutes"]
     off = "" if abs(spent - minutes) <= TOLERANCE * minutes else f", {spent:.1f} min"
+    off += ", stopped by itself" if result.get("stopped_by_itself") else ""
     return f"{100 * scores['cer']:.1f} / {100 * scores['wacc']:.1f} ({result['lines_seen']:,}{off})"
 
 
@@ -306,6 +348,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.05, 0.1, 1.0])
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=["kraken", "scratch", "pretrained"])
     parser.add_argument("--checks", type=int, default=3, help="validations within the minutes")
+    parser.add_argument(
+        "--until-stop", action="store_true", help="peers validate after every pass and may stop by themselves"
+    )
     parser.add_argument("--probe-steps", type=int, default=160, help="steps whose second half gives our speed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--test-lines", type=int, default=0, help="read only the first of the test split (0 = all)")
@@ -313,6 +358,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kraken-precision", default="32-true", help="e.g. bf16-mixed")
     parser.add_argument("--envs", type=Path, default=ENVS)
     parser.add_argument("--python-kraken")
+    parser.add_argument("--python-pylaia")
     parser.add_argument(
         "--cpus",
         type=int,
@@ -337,11 +383,12 @@ def main() -> int:
     """Runs what is missing."""
     options = arguments()
     bench, failed = Bench(options), 0
-    for fraction in options.fractions:  # exported before the clocks start
-        if bench.kraken:
-            bench.folder("train", fraction)
-    for split in ("validation", "test"):
-        bench.folder(split)
+    for tool in bench.pythons:  # exported before the clocks start
+        height = PYLAIA_HEIGHT if tool == "pylaia" else 0
+        for fraction in options.fractions:
+            bench.folder("train", fraction, height)
+        for split in ("validation", "test"):
+            bench.folder(split, height=height)
     for pair in groups(options):
         with ThreadPoolExecutor(len(pair)) as pool:
             names = [f"{system} {100 * fraction:g} %" for system, fraction in pair]
