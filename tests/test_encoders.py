@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from htr_ssl import model_file, plugins
+from htr_ssl.encoders._frames import Frames
+from htr_ssl.encoders._lstm import Context
 
 NAMES = plugins.names("htr_ssl.encoders")
 SIZES = [(NAME, height, channels) for NAME in NAMES for height, channels in ((32, 1), (40, 3), (64, 1))]
@@ -51,3 +53,18 @@ def test_presets_differ_in_size(name):
     sizes = [sum(p.numel() for p in model_file.build_encoder(name, {"preset": o}, 48, 1).parameters()) for o in options]
     assert sizes == sorted(set(sizes))
     assert 0.5e6 < sizes[0] < 5e6
+
+
+def test_the_lstm_in_bfloat16_is_near_that_in_float32_and_knows_no_padding():
+    torch.manual_seed(0)
+    context = Context(64, 64, 0.0).eval()
+    features, lengths = torch.randn(4, 60, 64), torch.tensor([60, 40, 23, 1])
+    with torch.no_grad():
+        whole = context(Frames(features, lengths)).features
+        with torch.autocast("cpu", torch.bfloat16):
+            low = context(Frames(features, lengths)).features
+            alone = context(Frames(features[2:3, :23], lengths[2:3])).features
+    assert (whole.dtype, low.dtype) == (torch.float32, torch.bfloat16)
+    assert 0 < (low - whole).abs().max() < 0.01
+    assert not low[2, 23:].any()
+    torch.testing.assert_close(low[2:3, :23], alone, rtol=0, atol=0.004)

@@ -27,14 +27,16 @@ class Context(nn.Module):
 
     def forward(self, frames: Frames) -> Frames:
         """(N, T, D) -> (N, T, 2 * units)."""
-        x, mask = frames.features.float(), frames.mask()[..., None]
+        x, mask = frames.features, frames.mask()[..., None]
         time = torch.arange(x.shape[1], device=x.device)
         last = frames.lengths[:, None] - 1
         # (N * T,): rows of the frames in reverse; padding stays where it is.
         first = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
         reverse = (first + torch.where(time <= last, last - time, time)).flatten()
-        # float32: not every device has a low-precision LSTM.
-        with torch.autocast(x.device.type, enabled=False):
+        # Not every device has a low-precision LSTM; on CPUs with bfloat16 it takes two thirds of the time.
+        low = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        x = x if low else x.float()
+        with torch.autocast(x.device.type, enabled=low):
             for ahead, back in zip(self.forwards, self.backwards, strict=True):
                 x = self.dropout(x)
                 y, _ = ahead(x)
