@@ -48,7 +48,7 @@ def run(config: TableConfig, out: Path, progress: bool = True) -> Table:
             if progress:
                 _announce(cell, number, table)
             runner.run(cell)
-            table = collect(out)
+            table = _collected(table.config, out)
             render.write(table)
     render.write(table)
     return table
@@ -63,6 +63,11 @@ def collect(out: Path) -> Table:
     out = Path(out).resolve()
     config = load_config(out / plan.CONFIG, [], TableConfig)
     plan.check(config)
+    return _collected(config, out)
+
+
+def _collected(config: TableConfig, out: Path) -> Table:
+    """Table of the cells that are there; another process may be running other rows of the folder."""
     return summarise(config, out, [plan.read(config, cell) for cell in plan.plan(config, out)])
 
 

@@ -6,9 +6,11 @@ from handmade import write_words
 
 from htr_ssl import model_file
 from htr_ssl.config import TableConfig
+from htr_ssl.config_files import dump_config
 from htr_ssl.data import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, table
+from htr_ssl.files import write_text
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -254,3 +256,18 @@ def test_a_cell_without_its_predictions_is_run_again(words, tmp_path):
     assert not table.run(config, tmp_path, progress=False).missing
     assert times(tmp_path) == before
     assert json.loads((first.cells[0].folder / "result.json").read_text())["row"] == "supervised"
+
+
+def test_two_tables_of_one_folder_do_not_disturb_each_other(words, tmp_path, monkeypatch):
+    """Another process with other rows of the same folder replaces its config.yaml at any moment."""
+    other = make(words, rows={"synthetic": [SYNTHETIC]})
+    finetuned = table._Runner._finetune
+
+    def replaced(self, *arguments):
+        write_text(tmp_path / "config.yaml", dump_config(other) + "unknown_to_this_version: 1\n")
+        return finetuned(self, *arguments)
+
+    monkeypatch.setattr(table._Runner, "_finetune", replaced)
+    done = table.run(make(words, rows={"supervised": [], "ssl": [METHOD]}), tmp_path, progress=False)
+    assert [(cell.row, bool(cell.result)) for cell in done.cells] == [("supervised", True), ("ssl", True)]
+    assert "| ssl |" in (tmp_path / "table.md").read_text()
