@@ -15,7 +15,7 @@ from htr_ssl.files import atomic_path, sha256, write_bytes, write_text
 from htr_ssl.seeds import derive, rng
 
 FORMATS = ["txt", "json", "alto", "overlay"]
-METHODS = ("masked_image", "simclr")
+METHODS = ("rotation", "simclr")
 LETTERS = frozenset("adeilmnorstu")
 """Few letters, short lines, good paper: with minutes of training instead of hours there should be something to see."""
 
@@ -23,7 +23,7 @@ LETTERS = frozenset("adeilmnorstu")
 def config(texts: Path, seed: int) -> TableConfig:
     """The quickstart's table; `texts` is the file with what is written."""
     synthetic = {"samples": 1500, "hands": 12, "text": str(texts), "order": 0, "damage": 0.3, "height": 32}
-    pretraining = TrainConfig(steps=80, batch_size=32, lr=2e-3, check_every=40)
+    pretraining = TrainConfig(steps=120, batch_size=32, lr=2e-3, check_every=60)
     return TableConfig(
         name="quickstart",
         data=DataConfig(source="synthetic", level="line", height=24, seed=seed, synthetic=synthetic),
@@ -31,7 +31,7 @@ def config(texts: Path, seed: int) -> TableConfig:
         fractions=[0.05, 0.1, 1.0],
         seeds=[seed],
         augment=AugmentConfig(slant=0.1, stretch=0.1, scale=0.06, shift=0.03, rotate=0.5, elastic=0.01, mask=0),
-        train=TrainConfig(steps=360, batch_size=16, lr=4e-3, check_every=60),
+        train=TrainConfig(steps=700, batch_size=8, lr=3e-3, check_every=100),
     )
 
 
