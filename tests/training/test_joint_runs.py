@@ -2,10 +2,14 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from htr_ssl import model_file
 from htr_ssl.config import AugmentConfig, FinetuneConfig
@@ -133,3 +137,28 @@ def test_all_train_images_are_seen_unless_others_are_named(tmp_path, monkeypatch
     assert (
         len({index for _, _, indices in seen for index in indices}) > 60
     )  # the labels are a fifth of the train images
+
+
+def test_two_processes_share_both_kinds_of_images(tmp_path):
+    """What is not random is the same as in one process: CTC, and nearly a loss that looks across all images."""
+    value = {
+        "data": DATA,
+        "encoder": {"name": "vit_strips", "dropout": 0},
+        "augment": STILL.model_dump(),
+        "train": TRAIN | {"steps": 2, "check_every": 1, "lr": 1e-9, "batch_size": 5},
+        "joint": {"method": {"name": "simclr"}, "batch_size": 7, "weight": 0.5},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(value))
+    command = [sys.executable, "-m", "htr_ssl", "finetune", str(tmp_path / "config.yaml"), "train.devices=2", "--quiet"]
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("SLURM", "MASTER"))}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "two")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    finetune.run(FinetuneConfig(**value), tmp_path / "one", progress=False)
+    with open(tmp_path / "one" / "metrics.csv", newline="") as one, open(tmp_path / "two" / "metrics.csv") as two:
+        for mine, theirs in zip(csv.DictReader(one), csv.DictReader(two), strict=True):
+            assert float(theirs["ctc"]) == pytest.approx(float(mine["ctc"]), rel=1e-4)
+            assert float(theirs["val_cer"]) == pytest.approx(float(mine["val_cer"]))
+            # Views are drawn by each process, so that only the negatives' number is alike.
+            assert float(theirs["method.loss"]) == pytest.approx(float(mine["method.loss"]), rel=0.1)
