@@ -221,6 +221,8 @@ class Pseudo(Strict):
 
     keep: float = Field(0.5, gt=0, le=1)
     """Share of the unlabelled train images that is kept, the most confident readings first."""
+    width_groups: int = Field(1, ge=1)
+    """Groups of like width, of each of which this share is kept: over all together short words crowd out long ones."""
 
 
 class Stage(Strict):

@@ -156,7 +156,8 @@ def _stage(stage: Stage) -> str:
         known = plugins.load("htr_ssl.data", "synthetic").Config().model_dump(mode="json")
     else:
         assert stage.pseudo is not None
-        name, options, known = "pseudo-labels", {"keep": percent(stage.pseudo.keep)}, {}
+        groups = {"width groups": stage.pseudo.width_groups} if stage.pseudo.width_groups > 1 else {}
+        name, options, known = "pseudo-labels", {"keep": percent(stage.pseudo.keep), **groups}, {}
     backbone = ["backbone only"] if stage.method and stage.scope == "backbone" else []
     beside = [f"beside it {_joint(stage.joint)}"] if stage.joint else []
     return f"{name} ({', '.join([_schedule(stage.train), *_changed(options, known), *backbone, *beside])})"

@@ -34,6 +34,7 @@ _RESERVED = ("pretrain", "stages", "replaced")
 _NEUTRAL = {
     "pseudo": None,
     "joint": None,
+    "width_groups": 1,
     **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture", "margin", "cut"), 0.0),
 }
 """Keys younger than some table on somebody's disk, and the value with which everything is as before: not hashed."""

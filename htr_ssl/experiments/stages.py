@@ -117,4 +117,4 @@ def _pseudo(config: TableConfig, cell: Cell, index: int, init: Path | None, fold
     assert stage is not None
     training = _labelled(config, cell, index, init, f"{folder.parent.name} before pseudo-labels")
     model = finetune.run(adopted(training, folder / "finetune"), folder / "finetune", progress)
-    return pseudo.make(model, training, stage.keep, folder)
+    return pseudo.make(model, training, stage, folder)

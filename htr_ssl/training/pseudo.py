@@ -15,10 +15,11 @@ import json
 import math
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.config import DataConfig, FinetuneConfig
+from htr_ssl.config import DataConfig, FinetuneConfig, Pseudo
 from htr_ssl.data import subsets
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
 from htr_ssl.errors import UserError
@@ -27,9 +28,11 @@ from htr_ssl.files import sha256, write_json
 FILE = "pseudo.json"
 _CHUNK = 256  # strips held at once
 _DECIMALS = 4  # of confidences: less does not depend on which images are read together
+Reading = tuple[float, str, str]
+"""Confidence with its sign changed, id of the image, text: in order the most confident come first."""
 
 
-def make(model: Path, config: FinetuneConfig, keep: float, out: Path) -> Path:
+def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path:
     """Reads the train images the model had no labels of, and returns the file of the most confident readings.
 
     The texts of these images, if the data has some, are not looked at. Empty readings are never kept.
@@ -37,7 +40,7 @@ def make(model: Path, config: FinetuneConfig, keep: float, out: Path) -> Path:
     Args:
         model: that was trained by `config`, with its subset.txt beside it.
         config: says where the images are and on which device they are read.
-        keep: share of the images.
+        choice: what share of the images is kept, of how many groups of like width.
         out: folder of the file; if it is there already, it is returned.
 
     Raises:
@@ -52,7 +55,8 @@ def make(model: Path, config: FinetuneConfig, keep: float, out: Path) -> Path:
     ids = samples.column("id")
     known = set(subsets.read(model.with_name("subset.txt")))
     rows = [row for row in rows_of(samples, "train", labelled=False) if ids[row] not in known]
-    found: list[tuple[float, str, str]] = []
+    found: list[Reading] = []
+    widths: list[int] = []
     if rows:
         strips = Strips(samples, rows, config.data)
         reader = Reader.load(model, config.train.device, config.train.threads)
@@ -60,15 +64,29 @@ def make(model: Path, config: FinetuneConfig, keep: float, out: Path) -> Path:
             part = range(start, min(start + _CHUNK, len(strips)))
             readings = reader.read_strips([strips.strip(i) for i in part], config.train.batch_size)
             names = strips.ids()[part.start : part.stop]
+            widths += strips.widths[part.start : part.stop]
             found += [(-round(sure, _DECIMALS), name, text) for name, (text, sure) in zip(names, readings, strict=True)]
-    kept = sorted(item for item in found if item[2])[: math.ceil(keep * len(found))]
+    kept = sorted(item for group in _groups(found, widths, choice.width_groups) for item in _surest(group, choice.keep))
     labels = {name: text for _, name, text in kept}
     if rows and not labels:
         warnings.warn(f"{model}: it reads nothing in {len(rows)} images, there are no pseudo-labels", stacklevel=2)
-    facts = {"model_sha256": sha256(model.read_bytes()), "keep": keep, "images": len(found), "sha256": digest(labels)}
+    facts = {"model_sha256": sha256(model.read_bytes()), **choice.model_dump()}
+    facts |= {"images": len(found), "sha256": digest(labels)}
     rows_kept = [{"id": name, "text": text, "confidence": -sure} for sure, name, text in kept]
     write_json(path, {**facts, "labels": rows_kept})
     return path
+
+
+def _groups(found: list[Reading], widths: list[int], count: int) -> list[list[Reading]]:
+    """Readings parted by the widths of their images into groups of nearly the same size."""
+    order = sorted(range(len(found)), key=lambda i: (widths[i], found[i]))
+    bounds = [len(order) * i // count for i in range(count + 1)]
+    return [[found[i] for i in order[start:stop]] for start, stop in pairwise(bounds)]
+
+
+def _surest(group: list[Reading], keep: float) -> list[Reading]:
+    """The most confident share of a group, without empty readings."""
+    return sorted(reading for reading in group if reading[2])[: math.ceil(keep * len(group))]
 
 
 def read(path: str | Path) -> dict[str, str]:

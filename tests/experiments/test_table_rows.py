@@ -8,7 +8,7 @@ from handmade import write_words
 from test_table import METHOD, SYNTHETIC, TRAIN, make
 
 from htr_ssl import model_file
-from htr_ssl.config import FinetuneConfig
+from htr_ssl.config import FinetuneConfig, Pseudo
 from htr_ssl.config_files import load_config
 from htr_ssl.data import subsets
 from htr_ssl.errors import UserError
@@ -154,9 +154,9 @@ def test_pseudo_labels_are_the_same_again_and_guarded(whole, tmp_path):
 
     config = final(whole.config, cell, None, None)
     model = folder / "finetune" / "model.safetensors"
-    again = pseudo.make(model, config, 0.5, tmp_path)
+    again = pseudo.make(model, config, Pseudo(keep=0.5), tmp_path)
     assert again.read_bytes() == (folder / "pseudo.json").read_bytes()
-    everything = pseudo.make(model, config, 1.0, tmp_path / "all")
+    everything = pseudo.make(model, config, Pseudo(keep=1.0), tmp_path / "all")
     assert pseudo.read(everything).items() > pseudo.read(again).items()
     again.write_text(again.read_text().replace('"text": "', '"text": "x'))
     with pytest.raises(UserError, match="not those of its sha256"):
@@ -234,3 +234,23 @@ def test_an_objective_stands_beside_synthetic_handwriting_only(words, tmp_path, 
     stage = {**stage, "joint": {"method": {"name": "rotation"}, **own}}
     with pytest.raises(UserError, match=r"rows\.joint\.0\.joint: an objective stands beside synthetic handwriting"):
         table.run(make(words, rows={"supervised": [], "joint": [stage]}), tmp_path, progress=False)
+
+
+def test_groups_of_like_width_keep_their_share_each(whole, tmp_path):
+    from htr_ssl.data.loading import Strips, read_samples
+    from htr_ssl.experiments.stages import final
+
+    folder = whole.out / "stages" / "pseudo_1" / "f050_s0"
+    cell = next(cell for cell in whole.cells if cell.row == "pseudo")
+    config = final(whole.config, cell, None, None)
+    model = folder / "finetune" / "model.safetensors"
+    everything = pseudo.read(pseudo.make(model, config, Pseudo(keep=1.0), tmp_path / "all"))
+    chosen = json.loads(pseudo.make(model, config, Pseudo(keep=0.34, width_groups=3), tmp_path / "some").read_text())
+    assert (chosen["keep"], chosen["width_groups"], chosen["images"]) == (0.34, 3, 9)
+    samples = read_samples(config.data)
+    strips = Strips(samples, list(range(len(samples))), config.data)
+    widths = dict(zip(strips.ids(), strips.widths, strict=True))
+    order = sorted(everything, key=lambda name: widths[name])
+    assert len(order) == 9, "a reading is empty: the groups below are other ones"
+    assert sorted(order.index(item["id"]) // 3 for item in chosen["labels"]) == [0, 0, 1, 1, 2, 2]
+    assert {item["id"]: item["text"] for item in chosen["labels"]}.items() <= everything.items()
