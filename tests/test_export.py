@@ -1,6 +1,7 @@
 """ONNX export: the file alone reads what the model reads; what is wrong with a file is said."""
 
 import json
+import shutil
 import sys
 
 import cv2
@@ -73,6 +74,23 @@ def test_eight_bits_are_measured_and_compared_on_given_lines(tmp_path, monkeypat
     with pytest.raises(UserError, match=r"other\.onnx: not written, .* leave --int8 out"):
         exporting.export(model, tmp_path / "other.onnx", int8=True)
     assert not (tmp_path / "other.onnx").exists()
+
+
+def test_eight_bits_never_see_test_images(tmp_path, monkeypatch):
+    for split, height in (("train", 40), ("test", 90)):
+        (tmp_path / "lines" / split).mkdir(parents=True)
+        for i in range(4):
+            cv2.imwrite(str(tmp_path / "lines" / split / f"{i}.png"), np.full((32, height + i), 255 - i, np.uint8))
+    model = random_model(tmp_path / "model.safetensors")
+    seen = []
+    quantise = exporting.quantise
+    monkeypatch.setattr(exporting, "quantise", lambda path, batches: (seen.extend(batches), quantise(path, batches)))
+    check = exporting.export(model, tmp_path / "model.onnx", int8=True, lines=str(tmp_path / "lines"))
+    assert sorted(width for batch in seen for width in batch.widths.tolist()) == [40, 42]
+    assert (check.images, check.widths) == (2, (41, 43))
+    shutil.rmtree(tmp_path / "lines" / "train")
+    with pytest.raises(UserError, match=r"lines.*: all its images are test images"):
+        exporting.export(model, tmp_path / "b.onnx", int8=True, lines=str(tmp_path / "lines"))
 
 
 def test_a_file_that_reads_differently_is_not_written(tmp_path, monkeypatch):

@@ -22,8 +22,6 @@ from laia.scripts.htr.create_model import run as create_model
 from laia.utils import SymbolsTable
 
 SPACE = "<space>"
-
-
 PATIENCE = 20
 """Passes without a lower validation CER after which its training ends: the default."""
 

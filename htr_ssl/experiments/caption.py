@@ -126,6 +126,9 @@ def _stages(config: TableConfig) -> list[str]:
         parts.append(
             "Synthetic texts are drawn from the labelled subset of each cell alone, so this stage is run per subset"
         )
+    if any(stage.joint for stage in every):
+        seen = Path((config.unlabelled or config.data).source).name
+        parts.append(f"What stands beside it sees the train images of {seen} without text, in the same updates")
     if any(stage.pseudo for stage in every):
         parts.append(
             "Pseudo-labels: the row so far, fine-tuned on the labelled subset, reads the other train images, and its "

@@ -124,7 +124,8 @@ def compare(recognizer: Network, other: Network, batches: list[Images], header: 
 def _images(header: dict[str, Any], lines: str | None) -> tuple[list[Images], list[Images]]:
     """Lines to measure ranges on and others to compare texts on, in the model's format, alone and padded in batches.
 
-    Without a source they are generated, of 1 to 60 characters.
+    Without a source they are generated, of 1 to 60 characters. Of a source with splits test images are left out: what
+    is measured on them later must not have had a part in the model.
     """
     data = DataConfig(height=header["height"], channels=header["channels"], max_width=header["max_width"])
     samples: Samples
@@ -132,8 +133,11 @@ def _images(header: dict[str, Any], lines: str | None) -> tuple[list[Images], li
         samples = synthetic.samples(synthetic.Config(samples=2 * _MEASURED, characters=(1, 60)), "line", seed=0)
     else:
         samples = read(lines, "auto", header.get("level", "line"))
-    count = min(len(samples), 2 * _MEASURED)
-    strips = [prepare(samples[i * len(samples) // count].load(), data) for i in range(count)]
+    rows = [row for row, split in enumerate(samples.column("split")) if lines is None or split != "test"]
+    if not rows:
+        raise UserError(f"{lines}: all its images are test images; give others to measure 8 bits on")
+    count = min(len(rows), 2 * _MEASURED)
+    strips = [prepare(samples[rows[i * len(rows) // count]].load(), data) for i in range(count)]
     return _batches(strips[::2]), _batches(strips[1::2] or strips)
 
 

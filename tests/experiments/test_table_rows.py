@@ -220,6 +220,7 @@ def test_an_objective_beside_synthetic_handwriting_sees_the_tables_images(words,
     assert not alone["head.weight"].equal(beside_it["head.weight"])
     caption = (tmp_path / "table.md").read_text()
     assert "beside it rotation, weight 0.5, images 3 per step" in caption
+    assert "sees the train images of words.parquet without text, in the same updates" in caption
     # The row without it is the one of a table from before there was such a thing.
     old, new = plan.stage_hash(config, done.cells[1], 0), plan.stage_hash(config, done.cells[2], 0)
     assert (
