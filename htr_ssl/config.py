@@ -118,8 +118,10 @@ class TrainConfig(Strict):
     """Number of updates."""
     batch_size: int = Field(32, ge=1)
     """Images per update, over all processes together."""
+    optimiser: Literal["muon", "adamw"] = "muon"
+    """muon = Muon on the encoder's matrices and AdamW on the rest; adamw = AdamW on everything."""
     lr: float = Field(1e-3, gt=0)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate of AdamW; Muon's is ten times as high."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay (not on biases and normalisation)."""
     warmup: float = Field(0.05, ge=0, lt=1)

@@ -73,7 +73,7 @@ def updates(data: DataConfig, strips: Strips, classes: int, rounds: int) -> dict
         own = copy.deepcopy(model)
         for mine, theirs in zip(own.parameters(), model.parameters(), strict=True):
             mine.grad = None if theirs.grad is None else theirs.grad.clone()
-        groups = optimiser(own, TrainConfig()).param_groups
+        groups = optimiser(own, TrainConfig(optimiser="adamw")).param_groups
         groups = [{key: group[key] for key in ("params", "weight_decay")} for group in groups]
         kinds[name] = torch.optim.AdamW(groups, lr=1e-6, foreach=name == "foreach", fused=name == "fused")
     times: dict[str, list[float]] = {name: [] for name in kinds}

@@ -4,8 +4,8 @@
     python benchmarks/wacc/run.py ../shared/data poilus_words
 
 Pretrainings see the train images of all corpora, so that one of each serves the three tables: they lie in
-`pretrain/` of the output folder. Two processes may share the work if they have other rows (`--rows`). Tables and
-pretrainings of another encoder (`strips.yaml`) lie in a folder of its name.
+`pretrain/` of the optimiser's folder in the output folder. Two processes may share the work if they have other rows
+(`--rows`). Tables and pretrainings of another encoder (`strips.yaml`) lie in a folder of its name.
 """
 
 from __future__ import annotations
@@ -43,11 +43,15 @@ def main() -> None:
     parser.add_argument(
         "--few-label-seeds", nargs="+", type=int, help="seeds of fractions below 100 %% (default: --seeds)"
     )
+    parser.add_argument(
+        "--optimiser", choices=["muon", "adamw"], default="muon", help="of every training; adamw's tables lie apart"
+    )
     parser.add_argument("--steps", type=int, help="of the fine-tuning, in a table of its own (default: as configured)")
     options = parser.parse_args()
     few = options.few_label_seeds or options.seeds
     value = configured(options.config, options.data, options.corpus, options.out)
-    top = options.out if value["encoder"] == ENCODER else options.out / value["encoder"]["name"]
+    top = options.out / options.optimiser
+    top = top if value["encoder"] == ENCODER else top / value["encoder"]["name"]
     out = top / (options.corpus + (f"_{options.steps}_steps" if options.steps else ""))
     share_pretraining(top, out)
     if options.steps:
@@ -55,6 +59,9 @@ def main() -> None:
     value["rows"] = {name: value["rows"][name] for name in options.rows or value["rows"]}
     value["fractions"] = options.fractions
     value["seeds"] = {fraction: few if fraction < 1 else options.seeds for fraction in options.fractions}
+    for stage in (stage for stages in value["rows"].values() for stage in stages):
+        stage["train"] = stage.get("train", {}) | {"optimiser": options.optimiser}
+    value["train"]["optimiser"] = options.optimiser
     table.run(TableConfig.model_validate(value), out)
 
 

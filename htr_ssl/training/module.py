@@ -215,6 +215,6 @@ class System(LightningModule):
         nn.utils.clip_grad_norm_(self.task.parameters(), self.config.clip)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine."""
+        """The optimiser with warm-up and cosine."""
         chosen = optimiser(self.task, self.config)
         return {"optimizer": chosen, "lr_scheduler": {"scheduler": schedule(chosen, self.config), "interval": "step"}}
