@@ -75,7 +75,7 @@ VARIANTS = {
     "PyLaia, 128 px": Variant("pylaia", 128, 8, "32", source=128),
 }
 NOTES = {
-    "ours": "finetune.run: crnn small, AdamW, augmentation on, lines decoded once; Reader.read, batches of 32",
+    "ours": "finetune.run: crnn small, Muon and AdamW, augmentation on, lines decoded once; Reader.read, batches of 32",
     "kraken": "VGSLRecognitionModel in KrakenTrainer as in ketos train: default specification and AdamW, no "
     "augmentation, 1 loader process; RecognitionTaskModel.predict, 2 processes that cut out lines; each line is "
     "scaled to 120 px by its loader; default batch size is 1",

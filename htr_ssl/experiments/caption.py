@@ -84,7 +84,7 @@ def _final(config: TableConfig) -> list[str]:
         parts.append(f"All rows have the same fine-tuning (augmentation, at most {_schedule(config.train, True)})")
     probes = [probe for probe in config.probes if probe != "none"]
     if probes:
-        train = plan.final_train(config, probes[0])
+        train = plan.final_train(config, probes[0]).model_copy(update={"optimiser": "adamw"})  # no encoder learns
         parts.append(
             "Under a probe the encoder is frozen (no gradient, evaluation mode) and only what stands on it is trained, "
             f"in all rows alike (augmentation, at most {_schedule(train, True)}); a row without stages has an encoder "
@@ -201,7 +201,8 @@ def _part(name: str, options: dict[str, Any]) -> str:
 
 
 def _schedule(train: TrainConfig, final: bool = False) -> str:
-    text = f"{train.steps} steps of {train.batch_size} images, peak learning rate {train.lr:g}"
+    optimiser = {"muon": "Muon", "adamw": "AdamW"}[train.optimiser]
+    text = f"{train.steps} steps of {train.batch_size} images, {optimiser}, peak learning rate {train.lr:g}"
     return f"{text}, {_patience(train.patience)}" if final else text
 
 

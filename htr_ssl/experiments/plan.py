@@ -35,6 +35,7 @@ _NEUTRAL = {
     "pseudo": None,
     "joint": None,
     "width_groups": 1,
+    "optimiser": "adamw",
     **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture", "margin", "cut"), 0.0),
 }
 """Keys younger than some table on somebody's disk, and the value with which everything is as before: not hashed."""

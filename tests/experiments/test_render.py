@@ -58,7 +58,7 @@ def test_caption_states_the_protocol(results):
         "a.parquet, word images; test split, n = 120",
         "5 %: 15 labels, seeds 0, 1; 100 %: 300 labels",
         "crnn (preset small",
-        "masked_image (2000 steps of 32 images, peak learning rate 0.001)",
+        "masked_image (2000 steps of 32 images, Muon, peak learning rate 0.001)",
         "with seed 0, and shared by all fractions and seeds",
         "NFC, single spaces",
         "WAcc is the share of word images read exactly",
@@ -82,15 +82,22 @@ def test_caption_says_what_each_row_was_trained_with(tmp_path):
     rows = {"supervised": [], "a": [stage("masked_image")]}
     rows["b"] = [stage("simclr", temperature=0.2, augment=VIEWS.model_dump() | {"blur": 0.0})]
     text = caption(collected(tmp_path / "same", {}, rows=rows))
-    assert "a: masked_image (30 steps of 10 images, peak learning rate 0.001);" in text
-    assert "b: simclr (30 steps of 10 images, peak learning rate 0.001, temperature 0.2, augment.blur 0.0)" in text
+    assert "a: masked_image (30 steps of 10 images, Muon, peak learning rate 0.001);" in text
+    assert (
+        "b: simclr (30 steps of 10 images, Muon, peak learning rate 0.001, temperature 0.2, augment.blur 0.0)" in text
+    )
     assert "Self-supervision sees 300 images (steps × batch size) in every row that has some" in text
     rows["c"] = [{"synthetic": {"samples": 70}}, {**stage("simclr"), "scope": "backbone"}, {"pseudo": {"keep": 0.2}}]
     rows["d"] = [stage("rotation"), stage("simclr")]
     text = caption(collected(tmp_path / "other", {}, rows=rows))
     assert "Self-supervision does not see equally many images (steps × batch size): a 300, b 300, c 300, d 600" in text
-    assert "CTC on synthetic handwriting (2000 steps of 32 images, peak learning rate 0.001, samples 70) then" in text
-    assert "backbone only) then pseudo-labels (2000 steps of 32 images, peak learning rate 0.001, keep 20 %)" in text
+    assert (
+        "CTC on synthetic handwriting (2000 steps of 32 images, Muon, peak learning rate 0.001, samples 70) then"
+        in text
+    )
+    assert (
+        "backbone only) then pseudo-labels (2000 steps of 32 images, Muon, peak learning rate 0.001, keep 20 %)" in text
+    )
     assert "Under a probe" not in text
 
 

@@ -131,14 +131,16 @@ def test_hardware_and_name_change_no_hash(words):
 
 
 def test_hashes_of_tables_on_somebodys_disk_stay_as_they_are(tmp_path):
-    config = make(rows={"supervised": [], "both": [METHOD, SYNTHETIC]})
+    then = TRAIN | {"optimiser": "adamw"}
+    rows = {"supervised": [], "both": [stage | {"train": then} for stage in (METHOD, SYNTHETIC)]}
+    config = make(rows=rows, train=then)
     supervised, both = plan.plan(config, tmp_path)
     assert [plan.cell_hash(config, cell) for cell in (supervised, both)] == [
         "0f63604092138090733c8df61751f77a749437f233c9c0db6aabce2a70df5f33",
         "5ec0fe87796f70e0533668a5a23102d43b6ef2c977d3b4282b9d216cbd4ed0ef",
     ]
     assert plan.stage_hash(config, both, 0) == "7e5d4f8e6046bcc6e0e1f8f4eef7cd903dd11754be56d9de78a35125ae6b754a"
-    with_probes = make(rows=config.rows, probes=["linear", "none"], probe_train=TRAIN)
+    with_probes = make(rows=config.rows, train=then, probes=["linear", "none"], probe_train=TRAIN)
     assert plan.cell_hash(with_probes, supervised) == plan.cell_hash(config, supervised)
     assert supervised.folder == plan.plan(with_probes, tmp_path)[1].folder == tmp_path / "supervised" / "f050_s0"
 

@@ -95,7 +95,7 @@ def test_parts_of_the_table(whole):
     assert "random frozen" not in full
     assert text.count("\n| Δ |") == 2 * 3 * (len(ROWS) - 1)
     assert "lr: 0.01" not in text
-    assert "at most 2 steps of 4 images, peak learning rate 0.01, no early stopping" in probed
+    assert "at most 2 steps of 4 images, AdamW, peak learning rate 0.01, no early stopping" in probed
     latex = (whole.out / "table.tex").read_text()
     assert latex.count(r"\multicolumn{2}{l}{\emph{Frozen encoder, linear probe}} \\") == 1
     for name, count in (("table.csv", 3), ("cells.csv", 1)):
