@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ def isa() -> list[str]:
     flags = set(next(iter(_cpuinfo("flags")), "").split())
     names = {"avx2": "avx2", "avx512f": "avx512", "avx512_bf16": "avx512_bf16", "amx_bf16": "amx_bf16"}
     return [name for flag, name in names.items() if flag in flags]
+
+
+@cache
+def computes_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16; without, it is slow, and PyTorch has no LSTM of it."""
+    return bool({"amx_bf16", "avx512_bf16"} & set(isa()))
 
 
 def _cpuinfo(field: str) -> list[str]:

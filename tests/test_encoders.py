@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from htr_ssl import model_file, plugins
+from htr_ssl import environment, model_file, plugins
 from htr_ssl.encoders._frames import Frames
 from htr_ssl.encoders._lstm import Context
 
@@ -55,6 +55,16 @@ def test_presets_differ_in_size(name):
     assert 0.5e6 < sizes[0] < 5e6
 
 
+def test_autocast_works_where_the_processor_has_no_bfloat16(monkeypatch):
+    monkeypatch.setattr(environment, "computes_bfloat16", lambda: False)
+    context, frames = Context(64, 64, 0.0).eval(), Frames(torch.randn(2, 9, 64), torch.tensor([9, 4]))
+    with torch.no_grad():
+        whole = context(frames).features
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(context(frames).features, whole)
+
+
+@pytest.mark.skipif(not environment.computes_bfloat16(), reason="the processor has no bfloat16")
 def test_the_lstm_in_bfloat16_is_near_that_in_float32_and_knows_no_padding():
     torch.manual_seed(0)
     context = Context(64, 64, 0.0).eval()
