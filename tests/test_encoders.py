@@ -56,7 +56,7 @@ def test_presets_differ_in_size(name):
 
 
 def test_autocast_works_where_the_processor_has_no_bfloat16(monkeypatch):
-    monkeypatch.setattr(environment, "computes_bfloat16", lambda: False)
+    monkeypatch.setattr(environment, "isa", lambda: ["avx2"])
     context, frames = Context(64, 64, 0.0).eval(), Frames(torch.randn(2, 9, 64), torch.tensor([9, 4]))
     with torch.no_grad():
         whole = context(frames).features
@@ -64,7 +64,7 @@ def test_autocast_works_where_the_processor_has_no_bfloat16(monkeypatch):
             assert torch.equal(context(frames).features, whole)
 
 
-@pytest.mark.skipif(not environment.computes_bfloat16(), reason="the processor has no bfloat16")
+@pytest.mark.skipif(not environment.bfloat16(), reason="the processor has no bfloat16")
 def test_the_lstm_in_bfloat16_is_near_that_in_float32_and_knows_no_padding():
     torch.manual_seed(0)
     context = Context(64, 64, 0.0).eval()

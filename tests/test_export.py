@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 from random_models import IMAGES, random_model
-from rapidfuzz.distance import Levenshtein
 
 from htr_ssl import plugins
 from htr_ssl.cli import main
@@ -30,9 +29,8 @@ def test_the_onnx_file_reads_what_the_model_reads(tmp_path, encoder):
     wanted = Reader.load(model, "cpu").read(IMAGES)
     model.unlink()
     found = Reader.load(tmp_path / "model.onnx").read(IMAGES)
-    # Random weights have ties, which rounding breaks in another way on another processor: one letter may differ.
-    assert sum(Levenshtein.distance(a[0], b[0]) for a, b in zip(found, wanted, strict=True)) <= 1
-    assert [value for _, value in found] == pytest.approx([value for _, value in wanted], abs=1e-2)
+    assert [text for text, _ in found] == [text for text, _ in wanted]
+    assert [value for _, value in found] == pytest.approx([value for _, value in wanted], abs=1e-4)
 
 
 def test_another_program_finds_everything_in_the_file(tmp_path):
@@ -59,12 +57,10 @@ def test_eight_bits_are_a_smaller_file_of_nearly_the_same_logits(tmp_path, monke
     assert sizes[0] < 0.5 * sizes[1]
     small, whole = (Reader.load(tmp_path / name) for name in ("small.onnx", "whole.onnx"))
     assert small.header == whole.header
-    alike = []
     for image in IMAGES:
         a, b = small.posteriors(image), whole.posteriors(image)
         assert a.shape == b.shape
-        alike.append(np.corrcoef(a.ravel(), b.ravel())[0, 1])
-    assert np.mean(alike) > 0.94
+        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
     assert not list(tmp_path.glob("*.tmp"))
 
 

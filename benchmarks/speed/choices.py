@@ -2,7 +2,7 @@
 
 Each pair is measured in turn, step by step in one process, so that other load hits both alike:
 
-- AdamW of PyTorch with foreach and fused, on the recognizer's own parameters and gradients;
+- AdamW of PyTorch with foreach and fused, and Muon, on the recognizer's own parameters and gradients;
 - a fine-tuning step with and without torch.compile of the encoder's backbone, widths changing from batch to batch;
 - a fine-tuning step whose widths are rounded up to 8, 16 or 32 px;
 - the share of the batches' pixels that is padding, with and without sorting by width.
@@ -64,21 +64,23 @@ def step(model: Recognizer, strips: Strips, positions: list[int], change: TextAu
 
 
 def updates(data: DataConfig, strips: Strips, classes: int, rounds: int) -> dict[str, float]:
-    """Milliseconds of one AdamW update."""
+    """Milliseconds of one update by AdamW, with foreach and fused, and by Muon."""
     model = recognizer(data, classes)
     sampler = StepSampler(strips.widths, 8, 0, 1, 1)
     step(model, strips, sampler.batch(0))
-    kinds: dict[str, Any] = {}
-    for name in ("foreach", "fused"):
+    kinds: dict[str, tuple[Recognizer, Any]] = {}
+    for name in ("foreach", "fused", "muon"):
         own = copy.deepcopy(model)
-        for mine, theirs in zip(own.parameters(), model.parameters(), strict=True):
-            mine.grad = None if theirs.grad is None else theirs.grad.clone()
-        groups = optimiser(own, TrainConfig(optimiser="adamw")).param_groups
-        groups = [{key: group[key] for key in ("params", "weight_decay")} for group in groups]
-        kinds[name] = torch.optim.AdamW(groups, lr=1e-6, foreach=name == "foreach", fused=name == "fused")
+        chosen = optimiser(own, TrainConfig(lr=1e-6, optimiser="muon" if name == "muon" else "adamw"))
+        if name == "foreach":
+            groups = [{key: group[key] for key in ("params", "weight_decay")} for group in chosen.param_groups]
+            chosen = torch.optim.AdamW(groups, lr=1e-6, foreach=True)
+        kinds[name] = own, chosen
     times: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(rounds):
-        for name, chosen in kinds.items():
+        for name, (own, chosen) in kinds.items():
+            for mine, theirs in zip(own.parameters(), model.parameters(), strict=True):
+                mine.grad = theirs.grad
             start = time.perf_counter()
             chosen.step()
             times[name].append(time.perf_counter() - start)
@@ -162,7 +164,7 @@ def main() -> None:
     if "padding" in given.only:
         result["padding"] = {str(size): padding(strips.widths, size) for size in (8, 16, 32, 64)}
     if "updates" in given.only:
-        result["adamw"] = updates(data, strips, classes, 5 * given.rounds)
+        result["updates"] = updates(data, strips, classes, 5 * given.rounds)
     if "compile" in given.only:
         result["compile"] = compiled(data, strips, classes, given.batch_size, given.rounds)
     if "rounding" in given.only:

@@ -35,7 +35,7 @@ class Context(nn.Module):
         first = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
         reverse = (first + torch.where(time <= last, last - time, time)).flatten()
         # Not every device has a low-precision LSTM; on CPUs with bfloat16 it takes two thirds of the time.
-        low = x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and environment.computes_bfloat16()
+        low = x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and bool(environment.bfloat16())
         x = x if low else x.float()
         with torch.autocast(x.device.type, enabled=low):
             for ahead, back in zip(self.forwards, self.backwards, strict=True):

@@ -1,8 +1,11 @@
 """An ONNX file whose convolutions, LSTMs and matrices compute with 8-bit integers; needs the extra ``onnx``.
 
 Source: Jacob et al. 2017, arXiv 1712.05877. Convolutions have fixed ranges for what comes in, measured on a few images;
-LSTMs and matrices take the range of each batch. Weights have a range per channel or matrix, of 7 bits: processors with
-AVX2 or AVX512 but without VNNI add two products in 16 bits, which overflow with 8.
+LSTMs and matrices take the range of each batch. Weights have a range per channel.
+
+Processors with AVX2 or AVX512 but without VNNI add two products in 16 bits, which overflow if one factor is signed and
+both use their 8 bits: signed weights keep to 7, and those of matrices are unsigned, for which other instructions are
+taken.
 """
 
 from __future__ import annotations
@@ -31,25 +34,14 @@ def quantise(path: Path, batches: Iterable[Images]) -> None:
     shapes: Any = importlib.import_module("onnxruntime.quantization.shape_inference")
     given = [dict(zip(INPUTS, (b.pixels.contiguous().numpy(), b.widths.numpy()), strict=True)) for b in batches]
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        ready, static = (Path(folder) / name for name in ("ready.onnx", "static.onnx"))
+        ready, static, lstms = (Path(folder) / name for name in ("ready.onnx", "static.onnx", "lstms.onnx"))
         shapes.quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
-        tools.quantize_static(
-            str(ready),
-            str(static),
-            _Ranges(given),
-            op_types_to_quantize=["Conv"],
-            per_channel=True,
-            reduce_range=True,
-            activation_type=tools.QuantType.QUInt8,
-            weight_type=tools.QuantType.QInt8,
-        )
-        tools.quantize_dynamic(
-            str(static),
-            str(path),
-            op_types_to_quantize=["LSTM", "MatMul"],
-            reduce_range=True,
-            weight_type=tools.QuantType.QInt8,
-        )
+        signed = {"weight_type": tools.QuantType.QInt8, "per_channel": True, "reduce_range": True}
+        unsigned = {"weight_type": tools.QuantType.QUInt8, "per_channel": True}
+        convolutions = {"activation_type": tools.QuantType.QUInt8, "op_types_to_quantize": ["Conv"]}
+        tools.quantize_static(str(ready), str(static), _Ranges(given), **convolutions, **signed)
+        tools.quantize_dynamic(str(static), str(lstms), op_types_to_quantize=["LSTM"], **signed)
+        tools.quantize_dynamic(str(lstms), str(path), op_types_to_quantize=["MatMul"], **unsigned)
 
 
 class _Ranges:

@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 
+from htr_ssl import environment
 from htr_ssl.config import TrainConfig
 from htr_ssl.data.loading import Place
-from htr_ssl.environment import isa
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -55,7 +55,7 @@ def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[s
 def _native(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool({"amx_bf16", "avx512_bf16"} & set(isa()))
+    return device.type == "cpu" and bool(environment.bfloat16())
 
 
 def _why(device: torch.device) -> str:
@@ -63,5 +63,4 @@ def _why(device: torch.device) -> str:
     name = {"cuda": "the GPU", "cpu": "the CPU"}.get(device.type, device.type)
     if not _native(device):
         return f"{name} computes bfloat16 only emulated, if at all"
-    found = [feature for feature in isa() if feature.endswith("bf16")]
-    return f"{name} computes it natively" + (f" ({', '.join(found)})" if device.type == "cpu" else "")
+    return f"{name} computes it natively" + (f" ({', '.join(environment.bfloat16())})" if device.type == "cpu" else "")

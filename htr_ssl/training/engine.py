@@ -47,7 +47,7 @@ def open_run(out: Path, config: PretrainConfig | FinetuneConfig) -> None:
         UserError: the folder holds a run with another configuration.
     """
     path = out / "config.yaml"
-    if path.exists() and _begun(out) and _comparable(load_config(path, [], type(config))) != _comparable(config):
+    if path.exists() and _begun(out) and _comparable(_stored(path, type(config))) != _comparable(config):
         raise UserError(
             f"{out}: it holds a run with another configuration (see {path}); choose another name or remove it"
         )
@@ -56,6 +56,12 @@ def open_run(out: Path, config: PretrainConfig | FinetuneConfig) -> None:
         return
     write_text(path, dump_config(config))
     write_json(out / "env.json", environment())
+
+
+def _stored(path: Path, kind: type[PretrainConfig | FinetuneConfig]) -> PretrainConfig | FinetuneConfig:
+    """Configuration of a run; one that does not name an optimiser is older than the choice, and has AdamW."""
+    older = [] if "optimiser:" in path.read_text(encoding="utf-8") else ["train.optimiser=adamw"]
+    return load_config(path, older, kind)
 
 
 def _begun(out: Path) -> bool:

@@ -76,11 +76,11 @@ def orthogonal(matrices: Tensor) -> Tensor:
     x = (matrices.mT if tall else matrices).float()
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     gram = x @ x.mT
-    total = factor = _polynomial(gram)
+    total = step = _polynomial(gram)
     for _ in range(4):
-        gram = factor @ gram @ factor
-        factor = _polynomial(gram)
-        total = factor @ total
+        gram = step @ gram @ step
+        step = _polynomial(gram)
+        total = step @ total
     x = total @ x
     result: Tensor = (x.mT if tall else x).to(matrices.dtype)
     return result
@@ -110,14 +110,9 @@ def optimiser(module: nn.Module, config: TrainConfig) -> AdamW:
 
 
 def _matrices(module: nn.Module) -> list[nn.Parameter]:
-    """Weights of the linear, convolutional and recurrent layers of every encoder inside the module that learns."""
-    layers = [
-        layer
-        for name, layer in module.named_modules()
-        if "encoder" in name.split(".") and isinstance(layer, (nn.Linear, nn.Conv2d, nn.LSTM))
-    ]
-    weights = [weight for layer in layers for weight in layer.parameters(recurse=False)]
-    return [weight for weight in weights if weight.ndim >= 2 and weight.requires_grad]
+    """Matrices and kernels that learn of every encoder inside the module."""
+    named = module.named_parameters()
+    return [p for name, p in named if "encoder" in name.split(".") and p.ndim >= 2 and p.requires_grad]
 
 
 def factor(step: int, steps: int, warmup: float) -> float:

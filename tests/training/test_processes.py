@@ -13,10 +13,9 @@ import pytest
 import torch
 import yaml
 
-from htr_ssl import model_file
+from htr_ssl import environment, model_file
 from htr_ssl.config import FinetuneConfig, TrainConfig
 from htr_ssl.data.order import StepSampler, sorted_batches
-from htr_ssl.environment import hardware, isa
 from htr_ssl.errors import UserError
 from htr_ssl.training import choices, distributed, finetune
 
@@ -156,10 +155,11 @@ def test_choices_are_said_with_their_reason_unless_quiet(tmp_path, capsys):
 def test_precision_follows_the_processor(monkeypatch):
     cpu = torch.device("cpu")
     for features, number in ((["avx2"], "32"), (["avx2", "avx512", "avx512_bf16"], "bf16"), (["amx_bf16"], "bf16")):
-        monkeypatch.setattr(choices, "isa", lambda features=features: features)
+        monkeypatch.setattr(environment, "isa", lambda features=features: features)
         said = choices.explained(TrainConfig(), cpu, False)["precision"]
         assert said.startswith(f"{number}: the CPU computes")
         assert ("natively" in said) == (number == "bf16")
         assert choices.precision("auto", cpu).startswith(number)
-    assert set(isa()) <= {"avx2", "avx512", "avx512_bf16", "amx_bf16"}
-    assert all(name in hardware() for name in isa())
+    monkeypatch.undo()
+    assert set(environment.isa()) <= {"avx2", "avx512", "avx512_bf16", "amx_bf16"}
+    assert all(name in environment.hardware() for name in environment.isa())

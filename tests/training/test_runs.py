@@ -58,6 +58,18 @@ def test_run_folder_is_complete_and_a_second_call_does_nothing(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*collapsed")
+def test_a_run_from_before_muon_goes_on_with_adamw(tmp_path):
+    old = pretraining(train=TRAIN | {"optimiser": "adamw"})
+    path = pretrain.run(old, tmp_path, progress=False)
+    stored = (tmp_path / "config.yaml").read_text()
+    assert "optimiser: adamw, " in stored
+    (tmp_path / "config.yaml").write_text(stored.replace("optimiser: adamw, ", ""))
+    with pytest.raises(UserError, match="another configuration"):
+        pretrain.run(pretraining(), tmp_path, progress=False)
+    assert pretrain.run(old, tmp_path, progress=False) == path
+
+
+@pytest.mark.filterwarnings("ignore:.*collapsed")
 def test_a_run_that_never_began_leaves_its_name_free(tmp_path):
     wrong = pretraining(data=DATA | {"splits": "iam-rwht"})
     with pytest.raises(UserError, match="did you mean 'iam-rwth'"):
