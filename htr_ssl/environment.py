@@ -38,7 +38,7 @@ def isa() -> list[str]:
 
 
 def bfloat16() -> list[str]:
-    """Instructions of the processor for bfloat16; without any PyTorch is 10 to 40 times slower in it and has no LSTM."""
+    """Instructions of the processor for bfloat16; without, PyTorch is 10 to 40 times slower in it and has no LSTM."""
     return [feature for feature in isa() if feature.endswith("bf16")]
 
 
