@@ -40,6 +40,7 @@ def train(job: Job) -> dict[str, Any]:
             check_every=steps,
             threads=job["threads"],
             precision=job["precision"],
+            optimiser=job.get("optimiser", "muon"),
         ),
     )
     timer = Timer()
