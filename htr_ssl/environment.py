@@ -37,6 +37,11 @@ def isa() -> list[str]:
     return [name for flag, name in names.items() if flag in flags]
 
 
+def cores() -> int:
+    """Processors that this process may use: of a large machine taskset and SLURM give it a part."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def bfloat16() -> list[str]:
     """Instructions of the processor for bfloat16; without, PyTorch is 10 to 40 times slower in it and has no LSTM."""
     return [feature for feature in isa() if feature.endswith("bf16")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from htr_ssl import environment
 from htr_ssl.data.images import decode, to_height
 from htr_ssl.data.readers._common import COLUMNS, Samples
 from htr_ssl.data.readers.parquet import FACTS
@@ -184,7 +184,7 @@ def _parts(job: _Job, folder: Path, starts: range, threads: int) -> Iterator[int
     missing = [start for start in starts if not _path(folder, start).exists()]
     done = len(starts) - len(missing)
     yield done
-    workers = threads or os.cpu_count() or 1
+    workers = threads or environment.cores()
     pool = ThreadPoolExecutor(workers)
     running: set[Future[None]] = set()
     try:

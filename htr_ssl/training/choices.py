@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 import torch
@@ -24,21 +23,21 @@ def precision(name: str, device: torch.device) -> Precision:
 def threads(config: TrainConfig) -> int:
     """CPU threads of each process; the processes of a machine share its cores."""
     on_cpu = config.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    return config.threads or max(1, (os.cpu_count() or 1) // (config.devices if on_cpu else 1))
+    return config.threads or max(1, environment.cores() // (config.devices if on_cpu else 1))
 
 
 def workers(config: TrainConfig, place: Place) -> int:
     """Loader processes of each process."""
     if config.workers >= 0:
         return config.workers
-    return 0 if place != "source" else max(1, ((os.cpu_count() or 2) - 1) // config.devices)
+    return 0 if place != "source" else max(1, (environment.cores() - 1) // config.devices)
 
 
 def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[str, str]:
     """Every choice and its reason, in words."""
     count = config.devices * config.num_nodes
     number = "bf16" if precision(config.precision, device) == "bf16-mixed" else "32"
-    cores = f"train.threads=0: {os.cpu_count()} cores" + (f" for {config.devices} processes" if count > 1 else "")
+    shared = f"train.threads=0: {environment.cores()} cores" + (f" for {config.devices} processes" if count > 1 else "")
     fit = {"memory": "the images fit in memory", "cache": "data.cache has the images decoded"}.get(
         place, "the images do not fit in memory"
     )
@@ -46,7 +45,7 @@ def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[s
     return {
         "precision": f"{number}: {_why(device) if config.precision == 'auto' else 'as configured'}",
         "workers": f"{workers(config, place)}: {fit if config.workers < 0 else 'as configured'}",
-        "threads": f"{torch.get_num_threads()}: {'as configured' if config.threads else cores}",
+        "threads": f"{torch.get_num_threads()}: {'as configured' if config.threads else shared}",
         "devices": f"{count} × {device.type}: train.device={config.device}, {config.devices} per machine × "
         f"{config.num_nodes}{share}",
     }

@@ -163,3 +163,15 @@ def test_precision_follows_the_processor(monkeypatch):
     monkeypatch.undo()
     assert set(environment.isa()) <= {"avx2", "avx512", "avx512_bf16", "amx_bf16"}
     assert all(name in environment.hardware() for name in environment.isa())
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not assign processors")
+def test_a_process_uses_the_processors_that_it_was_given():
+    program = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from htr_ssl.config import TrainConfig\n"
+        "from htr_ssl.training import choices\n"
+        "print(choices.threads(TrainConfig(device='cpu')), choices.workers(TrainConfig(), 'source'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1"]

@@ -225,6 +225,8 @@ def write_config(folder, name):
     train = TRAIN | {"steps": 24}
     content = {
         "pretrain": {"data": DATA, "train": train, "method": {"name": "simclr"}},
+        # Long beside what a busy machine may take to notice that the moment to stop it has come.
+        "long": {"data": DATA, "train": train | {"steps": 60}, "method": {"name": "rotation"}},
         "finetune": {"data": DATA, "train": train | {"ema": 0.9, "patience": 6}},
         "table": {
             "data": DATA,
@@ -247,7 +249,8 @@ def write_config(folder, name):
 
 def start(name, config, out):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "htr_ssl", name, str(config), "--out", str(out), "--quiet"]
+    command = "pretrain" if name == "long" else name
+    command = [sys.executable, "-m", "htr_ssl", command, str(config), "--out", str(out), "--quiet"]
     return subprocess.Popen(
         command,
         env=environment,
@@ -320,15 +323,15 @@ def test_killed_runs_end_with_the_same_result(tmp_path, uninterrupted, name, mom
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_runs_go_on(tmp_path, uninterrupted, number):
-    config, out = write_config(tmp_path, "pretrain"), tmp_path / "out"
-    process = start("pretrain", config, out)
+    config, out = write_config(tmp_path, "long"), tmp_path / "out"
+    process = start("long", config, out)
     while process.poll() is None and not reached(out, ("metrics.csv", 2)):
         time.sleep(0.01)
     process.send_signal(number)
     assert process.wait(60) == 130
     assert "goes on" in process.stderr.read()
-    assert start("pretrain", config, out).wait(240) == 0
-    assert outcome("pretrain", out) == uninterrupted("pretrain")
+    assert start("long", config, out).wait(240) == 0
+    assert outcome("long", out) == uninterrupted("long")
 
 
 def test_steps_beyond_the_last_check_are_trained_too(tmp_path):

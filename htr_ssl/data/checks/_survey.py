@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -13,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from htr_ssl import environment
 from htr_ssl.config import DataConfig
 from htr_ssl.data.images import MIN_WIDTH, decode
 from htr_ssl.data.readers._common import Samples
@@ -170,7 +170,7 @@ class _Part:
 
 def _parts(samples: Samples, ids: list[str], measures: dict[str, Measure], threads: int) -> Iterator[_Part]:
     """The parts as they get ready, at most two per thread ahead."""
-    workers = threads or os.cpu_count() or 1
+    workers = threads or environment.cores()
     starts = list(range(0, len(samples), CHUNK))[::-1]
     running: set[Future[_Part]] = set()
     pool = ThreadPoolExecutor(workers)
