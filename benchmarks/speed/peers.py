@@ -35,7 +35,7 @@ from htr_ssl.files import write_json
 
 HERE = Path(__file__).parent
 ENVS = Path("~/.cache/htr-ssl-peers")
-BATCH = 8
+BATCH = 16
 """Largest batch: so many more lines than are timed, so that no pass over the data ends while the clock runs."""
 
 
@@ -66,6 +66,7 @@ PEERS = {
 }
 VARIANTS = {
     "ours, 40 px": Variant("ours", 40, 8, "auto"),
+    "ours, 40 px, batch 16": Variant("ours", 40, 16, "auto"),  # as in configs/finetune.yaml
     "ours, 40 px, AdamW": Variant("ours", 40, 8, "auto", extra={"optimiser": "adamw"}),
     "ours, 64 px": Variant("ours", 64, 8, "auto"),
     "ours, 64 px, float32": Variant("ours", 64, 8, "32"),
