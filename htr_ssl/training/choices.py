@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 import torch
@@ -23,14 +24,20 @@ def precision(name: str, device: torch.device) -> Precision:
 def threads(config: TrainConfig) -> int:
     """CPU threads of each process; the processes of a machine share its cores."""
     on_cpu = config.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    return config.threads or max(1, environment.cores() // (config.devices if on_cpu else 1))
+    return config.threads or max(1, environment.cores() // (_sharing(config) if on_cpu else 1))
 
 
 def workers(config: TrainConfig, place: Place) -> int:
     """Loader processes of each process."""
     if config.workers >= 0:
         return config.workers
-    return 0 if place != "source" else max(1, (environment.cores() - 1) // config.devices)
+    return 0 if place != "source" else max(1, (environment.cores() - 1) // _sharing(config))
+
+
+def _sharing(config: TrainConfig) -> int:
+    """Processes among which the cores seen here are divided; srun may have given each its own (`--cpus-per-task`)."""
+    own = environment.cores() <= int(os.environ.get("SLURM_CPUS_PER_TASK") or 0) and "LOCAL_RANK" not in os.environ
+    return 1 if own else config.devices
 
 
 def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[str, str]:

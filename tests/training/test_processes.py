@@ -175,3 +175,15 @@ def test_a_process_uses_the_processors_that_it_was_given():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "1"]
+
+
+def test_processes_of_a_machine_share_its_processors_unless_each_has_its_own(monkeypatch):
+    config = TrainConfig(device="cpu", devices=4)
+    monkeypatch.setattr(environment, "cores", lambda: 8)
+    for name in ("SLURM_CPUS_PER_TASK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert (choices.threads(config), choices.workers(config, "source")) == (2, 1)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")  # by srun
+    assert (choices.threads(config), choices.workers(config, "source")) == (8, 7)
+    monkeypatch.setenv("LOCAL_RANK", "0")  # by torchrun, inside a task of SLURM
+    assert (choices.threads(config), choices.workers(config, "source")) == (2, 1)
