@@ -53,7 +53,9 @@ class Checkpoints(Callback):
         return self.folder / "checkpoints" / "best.safetensors"
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Starts the clocks of a round."""
+        """Starts the clocks of a round, at whose end the engine validates: the last may be shorter than the first."""
+        assert trainer.train_dataloader is not None
+        trainer.val_check_batch = len(trainer.train_dataloader)
         self._clock = _Clock()
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:

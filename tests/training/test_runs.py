@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Callback
 
 from htr_ssl import model_file
 from htr_ssl.config import FinetuneConfig, PluginConfig, PretrainConfig
@@ -337,3 +338,19 @@ def test_stopped_runs_go_on(tmp_path, uninterrupted, number):
 def test_steps_beyond_the_last_check_are_trained_too(tmp_path):
     pretrain.run(pretraining(train=TRAIN | {"steps": 7}), tmp_path, progress=False)
     assert [int(row["step"]) for row in log(tmp_path)] == [3, 6, 7]
+
+
+class Validations(Callback):
+    """At which steps there was one."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_validation_end(self, trainer, module):
+        self.steps.append(trainer.global_step)
+
+
+def test_the_last_weights_are_validated_even_if_their_round_is_shorter(tmp_path):
+    seen = Validations()
+    finetune.run(finetuning(train=TRAIN | {"steps": 7}), tmp_path, progress=False, callbacks=[seen])
+    assert seen.steps == [3, 6, 7]
