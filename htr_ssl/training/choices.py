@@ -44,7 +44,8 @@ def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[s
     """Every choice and its reason, in words."""
     count = config.devices * config.num_nodes
     number = "bf16" if precision(config.precision, device) == "bf16-mixed" else "32"
-    shared = f"train.threads=0: {environment.cores()} cores" + (f" for {config.devices} processes" if count > 1 else "")
+    sharing = f" for {_sharing(config)} processes" if _sharing(config) > 1 else ""
+    shared = f"train.threads=0: {environment.cores()} cores{sharing}"
     fit = {"memory": "the images fit in memory", "cache": "data.cache has the images decoded"}.get(
         place, "the images do not fit in memory"
     )

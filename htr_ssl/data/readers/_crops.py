@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from htr_ssl import environment
 from htr_ssl.data.page_images import page_image
 from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.sample import Level
@@ -18,7 +18,7 @@ from htr_ssl.errors import UserError
 from htr_ssl.pages.crop import MIN_SIDE, crop
 from htr_ssl.pages.document import Line
 
-PAGES = 2 + (os.cpu_count() or 1)
+PAGES = 2 + environment.cores()
 """Decoded pages kept: neighbouring rows are of one page, and every thread works on another."""
 MAX_DISTORTION = 0.01
 """Largest relative difference between the proportions of an image and those that its file states."""
