@@ -133,7 +133,7 @@ def padding(widths: list[int], batch_size: int, passes: int = 2) -> dict[str, fl
     sizes = [len(batch) * padded(max(batch)) for batch in batches]
     return {
         "padding": _share(batches),
-        "rounding_to_32": round(1 - sum(len(b) * max(b) for b in batches) / sum(sizes), 4),
+        "rounding": round(1 - sum(len(b) * max(b) for b in batches) / sum(sizes), 4),
         "unsorted": _share(loose),
         "largest_batch_over_mean": round(max(sizes) / statistics.fmean(sizes), 2),
     }

@@ -35,7 +35,7 @@ VIEWS = AugmentConfig(
 )
 """Strengths for the two views of joint-embedding methods: the writing looks otherwise, its letters stay readable."""
 
-_WIDTH_STEP = 32  # padded widths are multiples of this, so that few different shapes occur
+_WIDTH_STEP = 16  # padded widths are multiples of this, so that few different shapes occur
 
 
 def padded(width: int) -> int:

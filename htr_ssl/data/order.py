@@ -7,18 +7,22 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from htr_ssl.data.sample import Level
 from htr_ssl.seeds import rng
 
 WINDOW = 16384
 """Images mixed at a time where a source is read piece by piece."""
 _POOL = 40  # batches whose images are sorted by width together
+_LEAST = 4  # the same for few words
 
 
 class StepSampler(Sampler[list[int]]):
     """Batches of one round of steps; the batch of a step depends on the seed and the step only.
 
     In every pass over the data the images are shuffled, sorted by width within pools of 40 batches, cut into batches,
-    and the batches shuffled. The last batch of a pass is filled with its first images.
+    and the batches shuffled. The last batch of a pass is filled with its first images. Of words a pool is an eighth of
+    the pass, but at least four batches: if few were sorted all together, the same ones would be in a batch in every
+    pass, the shortest among themselves. Lines, which differ less, gain nothing by that (benchmarks/results/recipe.md).
 
     With `pieces` the pieces are shuffled, and images and batches within windows of about `WINDOW` images, so that every
     piece is fetched once in a pass and given back soon.
@@ -36,11 +40,14 @@ class StepSampler(Sampler[list[int]]):
         rank: int = 0,
         world: int = 1,
         pieces: np.ndarray | None = None,
+        level: Level = "line",
     ) -> None:
         """Widths of the images [px], and the piece of its source that each is read with, None if each stands alone."""
         self.widths, self.rank, self.world = np.asarray(widths), rank, world
         self.batch_size, self.seed, self.steps, self.round_steps = batch_size, seed, steps, round_steps
         self.pieces = pieces
+        self._per_pass = -(-len(self.widths) // batch_size)
+        self._pool = _POOL if level == "line" else min(max(self._per_pass // 8, _LEAST), _POOL)
         self.round = 0
         self._pass: tuple[int, list[list[int]]] = (-1, [])
 
@@ -58,18 +65,17 @@ class StepSampler(Sampler[list[int]]):
 
     def batch(self, step: int) -> list[int]:
         """Positions of one step's images, of all processes."""
-        per_pass = -(-len(self.widths) // self.batch_size)
-        number, place = divmod(step, per_pass)
+        number, place = divmod(step, self._per_pass)
         if self._pass[0] != number:
             self._pass = (number, self._shuffle(number))
         return self._pass[1][place]
 
     def _shuffle(self, number: int) -> list[list[int]]:
         random = rng(self.seed, "order", number)
-        pool = _POOL * self.batch_size
+        pool = self._pool * self.batch_size
         window = len(self.widths) if self.pieces is None else max(1, WINDOW // pool) * pool
         order = self._shuffled(random, window)
-        order = np.resize(order, -(-len(order) // self.batch_size) * self.batch_size)
+        order = np.resize(order, self._per_pass * self.batch_size)
         batches: list[list[int]] = []
         for images in np.split(order, range(pool, len(order), pool)):
             images = images[np.argsort(self.widths[images], kind="stable")]

@@ -185,7 +185,7 @@ def _loaders(
     rounds = (config.steps, config.check_every)
 
     def order(strips: Strips, batch_size: int, seed: int) -> StepSampler:
-        return StepSampler(strips.widths, batch_size, seed, *rounds, *place, strips.pieces())
+        return StepSampler(strips.widths, batch_size, seed, *rounds, *place, strips.pieces(), strips.config.level)
 
     sampler: StepSampler | PairedSampler
     if isinstance(train, PairedStrips):
