@@ -2,12 +2,11 @@
 
 import json
 import re
-import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 from PIL import Image
@@ -148,6 +147,7 @@ def test_alto_words_of_a_vertical_line_follow_its_direction(tmp_path, start, end
         st.tuples(st.text(max_size=5), st.none() | st.text(max_size=3), st.none() | st.text(max_size=30)), max_size=6
     )
 )
+@example([("l", None, "\uf900 e\u0301")])  # NFC would change both
 def test_whatever_is_read_can_be_written(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("any")
     lines = [Line(name, np.array([[1, 2], [90, 2], [90, 9.0]]), None, region, text) for name, region, text in rows]
@@ -160,7 +160,7 @@ def test_whatever_is_read_can_be_written(tmp_path_factory, rows):
     assert [item["text"] for item in stored] == [text for _, _, text in rows]
     legal = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
     back = [item.text or "" for item in read_xml(folder / "alto").lines]
-    expected = [" ".join(unicodedata.normalize("NFC", legal.sub("", text or "")).split()) for _, _, text in rows]
+    expected = [" ".join(legal.sub("", text or "").split()) for _, _, text in rows]  # composed or not, as it was
     assert back == expected
 
 
