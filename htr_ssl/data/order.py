@@ -13,7 +13,7 @@ from htr_ssl.seeds import rng
 WINDOW = 16384
 """Images mixed at a time where a source is read piece by piece."""
 _POOL = 40  # batches whose images are sorted by width together
-_LEAST = 4  # the same for few words
+_LEAST = 4  # as few of them, where a pass of words is short
 
 
 class StepSampler(Sampler[list[int]]):
@@ -42,12 +42,12 @@ class StepSampler(Sampler[list[int]]):
         pieces: np.ndarray | None = None,
         level: Level = "line",
     ) -> None:
-        """Widths of the images [px], and the piece of its source that each is read with, None if each stands alone."""
+        """Widths of the images [px], pieces of the source (None if each image stands alone), words or lines."""
         self.widths, self.rank, self.world = np.asarray(widths), rank, world
         self.batch_size, self.seed, self.steps, self.round_steps = batch_size, seed, steps, round_steps
         self.pieces = pieces
         self._per_pass = -(-len(self.widths) // batch_size)
-        self._pool = _POOL if level == "line" else min(max(self._per_pass // 8, _LEAST), _POOL)
+        self._pool = min(max(self._per_pass // 8, _LEAST), _POOL) if level == "word" else _POOL
         self.round = 0
         self._pass: tuple[int, list[list[int]]] = (-1, [])
 
