@@ -2,10 +2,14 @@
 
 import pytest
 import torch
+from random_models import random_model
 
 from htr_ssl import environment, model_file, plugins
+from htr_ssl.encoders._attention import Blocks
 from htr_ssl.encoders._frames import Frames
 from htr_ssl.encoders._lstm import Context
+from htr_ssl.errors import UserError
+from htr_ssl.recognizers.reader import load_recognizer
 
 NAMES = plugins.names("htr_ssl.encoders")
 SIZES = [(NAME, height, channels) for NAME in NAMES for height, channels in ((32, 1), (40, 3), (64, 1))]
@@ -45,6 +49,51 @@ def test_padding_does_not_matter(name):
             count = int(alone.lengths[0])
             assert int(together.lengths[row]) == count
             torch.testing.assert_close(together.features[row, :count], alone.features[0, :count], atol=2e-5, rtol=1e-4)
+
+
+def moved(blocks, features, position):
+    """How far each token's output moves when the input of one does, over the distance that one itself moves."""
+    other = features.clone()
+    other[0, position] += torch.randn(features.shape[2])
+    count = features.shape[1]
+    before, after = (
+        blocks(x, torch.arange(count)[None], torch.ones(1, count, dtype=torch.bool)) for x in (features, other)
+    )
+    distance = (after - before)[0].norm(dim=1)
+    return distance / distance[position]
+
+
+@torch.no_grad()
+def test_near_tokens_count_more_than_far_ones_but_far_ones_are_seen():
+    torch.manual_seed(0)
+    blocks = Blocks(1, 160, 5, 0.0).eval()
+    move = torch.stack([moved(blocks, torch.randn(1, 101, 160), 50) for _ in range(20)]).mean(0)
+    assert move[[49, 51]].min() > 3 * move[[30, 70]].max()
+    assert move.min() > 0.001
+
+
+@torch.no_grad()
+def test_a_token_is_as_far_as_its_position_says_not_its_place_among_those_left():
+    torch.manual_seed(0)
+    blocks, tokens, all_of_them = (
+        Blocks(2, 64, 4, 0.0).eval(),
+        torch.randn(1, 3, 64),
+        torch.ones(1, 3, dtype=torch.bool),
+    )
+    near, shifted, far = (
+        blocks(tokens, torch.tensor([places]), all_of_them) for places in ([0, 1, 2], [40, 41, 42], [0, 1, 40])
+    )
+    torch.testing.assert_close(near, shifted, atol=1e-4, rtol=1e-4)
+    assert (near - far).abs().max() > 0.01
+
+
+def test_a_file_from_before_heads_had_ranges_is_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    random_model(path, "conv_transformer")
+    header, state = model_file.read(path)
+    model_file.save(path, {name: value for name, value in state.items() if "slopes" not in name}, header)
+    with pytest.raises(UserError, match=r"m\.safetensors: its weights do not fit its header"):
+        load_recognizer(path)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,10 +1,13 @@
-"""Transformer over frames of free length with rotary positions.
+"""Transformer over frames of free length with rotary positions, whose heads look near and far.
 
 Sources: Vaswani et al. 2017, arXiv 1706.03762; norm before each part, Xiong et al. 2020, arXiv 2002.04745; rotary
 positions, Su et al. 2021, "RoFormer", arXiv 2104.09864: attention sees only distances, so that lines may be longer than
-any seen in training.
+any seen in training; a bias against distance, Press et al. 2021, "ALiBi", arXiv 2108.12409: a letter is a few tokens
+wide, and heads that look just as far from the start learn to read sooner (benchmarks/results/recipe.md).
 
-Letters: N batch, T tokens, D features, E features per head.
+Differs from ALiBi: both directions, beside rotary positions, which tell left from right; the last head has no bias.
+
+Letters: N batch, T tokens, D features, E features per head, H heads.
 """
 
 from __future__ import annotations
@@ -19,6 +22,12 @@ def rotations(positions: Tensor, size: int) -> tuple[Tensor, Tensor]:
     rates = 10000 ** (-torch.arange(0, size, 2, device=positions.device, dtype=torch.float32) / size)
     angles = positions[:, None, :, None].float() * rates
     return angles.cos(), angles.sin()
+
+
+def nearness(positions: Tensor, slopes: Tensor) -> Tensor:
+    """(N, H, T, T) bias of tokens at positions (N, T): minus their distance times the slope (H,) of the head."""
+    distance = (positions[:, None, :, None] - positions[:, None, None, :]).abs()
+    return distance * -slopes[:, None, None]
 
 
 def rotate(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
@@ -45,27 +54,31 @@ class Block(nn.Module):
         self.expand, self.shrink = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, turns: tuple[Tensor, Tensor], keys: Tensor) -> Tensor:
-        """(N, T, D) -> (N, T, D); `keys` (N, 1, 1, T) bool says which tokens may be looked at."""
+    def forward(self, x: Tensor, turns: tuple[Tensor, Tensor], bias: Tensor) -> Tensor:
+        """(N, T, D) -> (N, T, D); `bias` (N, H, T, T) is added to what a token (row) makes of another one (column)."""
         n, count, width = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(n, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(rotate(q, turns), rotate(k, turns), v, attn_mask=keys)
+        y = F.scaled_dot_product_attention(rotate(q, turns), rotate(k, turns), v, attn_mask=bias)
         x = x + self.dropout(self.out(y.transpose(1, 2).reshape(n, count, width)))
         y = self.shrink(F.gelu(self.expand(self.norm2(x))))
         return x + self.dropout(y)  # type: ignore[no-any-return]
 
 
 class Blocks(nn.ModuleList):
-    """Blocks one after the other.
+    """Blocks one after the other; their heads look about 1, 2, 4, 8 … tokens far, the last one as far as it likes.
 
     Args:
         depth: number of blocks.
         width, heads, dropout: see `Block`.
     """
 
+    slopes: Tensor
+
     def __init__(self, depth: int, width: int, heads: int, dropout: float) -> None:
         super().__init__(Block(width, heads, dropout) for _ in range(depth))
         self.size = width // heads
+        # Kept with the weights, which mean nothing without it.
+        self.register_buffer("slopes", torch.tensor([*(2.0**-head for head in range(heads - 1)), 0.0]))
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """Tokens that know of each other.
@@ -76,8 +89,9 @@ class Blocks(nn.ModuleList):
             mask: (N, T) bool, False = padding, which nobody looks at.
         """
         turns = rotations(positions, self.size)
+        bias = nearness(positions, self.slopes).masked_fill(~mask[:, None, None, :], float("-inf"))
         for block in self:
-            x = block(x, turns, mask[:, None, None, :])
+            x = block(x, turns, bias)
         return x
 
 

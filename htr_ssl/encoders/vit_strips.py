@@ -3,7 +3,7 @@
 Source: Dosovitskiy et al. 2020, "An image is worth 16x16 words", arXiv 2010.11929; strips as tokens and masked
 autoencoding (`method.name: mae`) as in He et al. 2021, arXiv 2111.06377.
 
-Differs from the papers: rotary positions, so that the width is free; no class token.
+Differs from the papers: rotary positions, so that the width is free, and heads that look near and far; no class token.
 
 Letters: N batch, C channels, H height, W width, T tokens = frames, D features.
 """

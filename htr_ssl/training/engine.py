@@ -137,14 +137,15 @@ def fit(
     Of several processes (`train.devices`, `train.num_nodes`) only the first returns; the others end here.
 
     Raises:
-        UserError: the last checkpoint is damaged, or the processes do not train the same thing.
+        UserError: the last checkpoint is damaged or of another version of the network, or the processes do not train
+            the same thing.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same call continues.
         SystemExit: in all processes but the first.
     """
     device = model_file.resolve_device(config.device)
     checkpoints = Checkpoints(out, config.patience)
     checkpoints.choices = choices.explained(config, device, train.place)
-    state = _load_state(checkpoints)
+    state = _load_state(checkpoints, system)
     facts = {"images": len(train), "widths": sum(train.widths), "step": state["global_step"] if state else 0}
     together = distributed.Together(facts)
     with distributed.joined(config, together):
@@ -207,16 +208,16 @@ def restore(system: System, out: Path) -> None:
     """Loads the weights of the last check of a run.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: there is none, or it is damaged or of another version of the network.
     """
-    state = _load_state(Checkpoints(out, 0))
+    state = _load_state(Checkpoints(out, 0), system)
     if state is None:
         raise UserError(f"{out}: there is no checkpoint in it; run the training first")
     system.load_state_dict(state["state_dict"])
 
 
-def _load_state(checkpoints: Checkpoints) -> dict[str, Any] | None:
-    """State of the last check, its part of `checkpoints` restored."""
+def _load_state(checkpoints: Checkpoints, system: System) -> dict[str, Any] | None:
+    """State of the last check, its part of `checkpoints` restored; its weights are those of a network like `system`."""
     if not checkpoints.last.exists():
         return None
     try:
@@ -226,6 +227,11 @@ def _load_state(checkpoints: Checkpoints) -> dict[str, Any] | None:
         raise UserError(
             f"{checkpoints.last}: the checkpoint is damaged ({type(error).__name__}); remove it to train from the start"
         ) from error
+    if state["state_dict"].keys() != system.state_dict().keys():
+        raise UserError(
+            f"{checkpoints.last}: another version of this program began the run, with another network; go on with that "
+            "version, or remove the checkpoint to train from the start"
+        )
     return state
 
 

@@ -219,6 +219,18 @@ def test_damaged_checkpoint_says_what_to_do(tmp_path):
         pretrain.run(config, tmp_path, progress=False)
 
 
+def test_a_run_of_another_network_does_not_go_on(tmp_path):
+    config = pretraining()
+    pretrain.run(config, tmp_path, progress=False)
+    (tmp_path / "encoder.safetensors").unlink()
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    state = torch.load(last, weights_only=True)
+    del state["state_dict"][next(iter(state["state_dict"]))]
+    torch.save(state, last)
+    with pytest.raises(UserError, match=r"last\.ckpt: another version of this program.*remove the checkpoint"):
+        pretrain.run(config, tmp_path, progress=False)
+
+
 # Kill and resume ------------------------------------------------------------------------------------------------------
 
 
