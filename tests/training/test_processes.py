@@ -56,7 +56,7 @@ def test_two_processes_stop_go_on_and_end_with_the_weights_of_one(tmp_path):
     while process.poll() is None and not (tmp_path / "two" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)  # ends only when the second process has closed its output too
+    output, errors = process.communicate(timeout=300)  # ends only when the second process has closed its output too
     assert process.returncode == 130, errors
     assert errors.count("goes on") == 1
     assert not output
@@ -64,7 +64,7 @@ def test_two_processes_stop_go_on_and_end_with_the_weights_of_one(tmp_path):
     assert 1 <= stopped < 8
 
     again = start(tmp_path, "train.devices=2")
-    output, errors = again.communicate(timeout=60)
+    output, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
     assert output.split() == [str(tmp_path / "two" / "model.safetensors")]
     rows = log(tmp_path / "two")
