@@ -42,6 +42,15 @@ def best_alignment(left, right):
     return edits, -hits
 
 
+@given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=20))
+def test_edits_are_those_of_an_independent_library(items):
+    oracle = pytest.importorskip("editdistance")
+    for (reference, read), row in zip(items, metrics.count(*zip(*items, strict=True), "line"), strict=True):
+        left, right = normalise(reference), normalise(read)
+        characters, words = oracle.eval(left, right), oracle.eval(left.split(), right.split())
+        assert (row[0], row[2]) == (characters, words)
+
+
 @settings(max_examples=300)
 @given(words, words)
 def test_alignment_has_fewest_edits_then_most_hits(left, right):
