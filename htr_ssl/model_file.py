@@ -74,6 +74,16 @@ def build_encoder(name: str, options: dict[str, Any], height: int, channels: int
     return module.Encoder(module.Config(**options), height, channels)
 
 
+def begin(encoder: Any) -> None:
+    """Loads published weights, if the encoder's options name some; for a training that starts from no file.
+
+    Raises:
+        UserError: they cannot be had.
+    """
+    if hasattr(encoder, "load_pretrained"):
+        encoder.load_pretrained()
+
+
 def encoder_header(encoder: dict[str, Any], height: int, channels: int) -> dict[str, Any]:
     """The part of a header that `check_encoder` compares: architecture and image format, defaults filled in."""
     module = plugins.load("htr_ssl.encoders", encoder["name"])
@@ -86,13 +96,13 @@ def encoder_header(encoder: dict[str, Any], height: int, channels: int) -> dict[
 
 
 def check_encoder(path: str | Path, header: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Compares a file's architecture with the wanted one; dropout may differ.
+    """Compares a file's architecture with the wanted one; dropout and published weights it began with may differ.
 
     Raises:
         UserError: they differ; every difference is named.
     """
     have, want = {**header, **header["encoder"]}, {**wanted, **wanted["encoder"]}
-    keys = [key for key in want if key not in ("encoder", "dropout")]
+    keys = [key for key in want if key not in ("encoder", "dropout", "weights")]
     different = [f"{key} {have.get(key)!r}, not {want[key]!r}" for key in keys if have.get(key) != want[key]]
     if different:
         raise UserError(f"{path}: it cannot be the start of this encoder: it has {'; '.join(different)}")

@@ -56,6 +56,8 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     encoder = model_file.build_encoder(
         config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
     )
+    if not config.init:
+        model_file.begin(encoder)
     charset = Charset.build(train.texts())
     recognizer, charset, scope, report = _recognizer(config, encoder, header, charset)
     train.labels = [charset.encode(text) for text in train.texts()]

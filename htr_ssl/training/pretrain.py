@@ -43,6 +43,8 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     if config.init:
         old, _ = model_file.load_encoder(config.init, encoder, header)
         refuse_mixed(samples.facts, old, (config.data.source, config.init))
+    else:
+        model_file.begin(encoder)
     method = build_method(config, encoder)
     system = System(Unlabelled(method), config.train, config.seed)
     system.monitor = collapse.Monitor(strips[collapse.chosen(len(strips))], method.encoder, config.seed)
