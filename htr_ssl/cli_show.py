@@ -132,11 +132,15 @@ def pages_bar(quiet: bool) -> Iterator[Callable[[int, int, Path], None] | None]:
 def scores(result: dict[str, Any]) -> None:
     """Prints a result.json."""
     rows = []
-    for name in ("wacc", "cer", "wer"):
+    for name in ("wacc", "1-wer", "cer", "wer"):
+        if name not in result:
+            continue
         low, high = result[f"{name}_ci"]
-        label = {"wacc": "WAcc"}.get(name, name.upper())
+        label = {"wacc": "WAcc", "1-wer": "1 − WER"}.get(name, name.upper())
         rows.append((label, f"{100 * result[name]:.1f} %   [{100 * low:.1f}, {100 * high:.1f}]"))
-    rows.append(("samples", f"{result['n']} {result['level']}s, intervals over {result['units']} {result['unit']}s"))
+    few = " (fewer than ten: rough)" if result["units"] < 10 else ""
+    units = f"intervals over {result['units']} {result['unit']}s{few}"
+    rows.append(("samples", f"{result['n']} {result['level']}s, {units}"))
     rows.append(("text rule", result["normalisation"]))
     rows += (
         [("confusions", ", ".join(f"{written}→{read} ×{count}" for written, read, count in result["confusions"][:10]))]

@@ -15,6 +15,7 @@ Precision = Annotated[
 ]
 Scope = Literal["backbone", "encoder"]
 Probe = Literal["none", "linear", "bilstm"]
+Unit = Literal["writer", "page", "sample"]
 
 
 class Strict(BaseModel):
@@ -275,5 +276,10 @@ class TableConfig(Strict):
     """Augmentation of every fine-tuning."""
     train: TrainConfig = TrainConfig()
     """Schedule of every fine-tuning."""
+    interval_unit: Unit | None = None
+    """What is resampled as a whole for intervals and p-values; null = the coarsest of writer, page and sample that is
+    known and has five members at least in the split that is reported."""
+    pairs: bool = False
+    """Also compare every row with every other: pairs.md and pairs.csv, corrected for the number of pairs."""
     probe_train: TrainConfig | None = None
     """Schedule of every linear and bilstm probe; null = that of the fine-tuning."""

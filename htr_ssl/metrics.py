@@ -11,7 +11,7 @@ exceed 1); WAcc is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -26,18 +26,24 @@ from htr_ssl.seeds import rng
 Interval = tuple[float, float]
 Level = Literal["word", "line"]
 REPLICATES = 2000
-"""Bootstrap replicates and random permutations."""
+"""Bootstrap replicates and random sign flips."""
+EXACT = 16
+"""Most units that differ of which all sign flips are counted; of more, `REPLICATES` random ones."""
 NOTHING = "∅"
 """Stands for the missing side of a deletion or an insertion."""
 
 # Columns of a count table.
 _CHAR_EDITS, _CHARS, _WORD_EDITS, _WORDS, _CORRECT, _UNITS = range(6)
+_Z2 = 1.959964**2  # of the 95 % Wilson interval
 _RATES = {"wacc": (_CORRECT, _UNITS), "cer": (_CHAR_EDITS, _CHARS), "wer": (_WORD_EDITS, _WORDS)}
 
 
 @dataclass(frozen=True)
 class Scores:
     """Corpus scores with 95 % bootstrap intervals.
+
+    A rate of exactly 0 or 1 in every unit has no spread to resample: its interval is that of Wilson for as many
+    independent observations as there are units.
 
     Attributes:
         wacc: see the module.
@@ -120,17 +126,36 @@ def score(
     return score_counts(count(references, reads, level), groups, seed, unit)
 
 
-def score_counts(table: NDArray[np.int64], groups: Sequence[str] | None, seed: int, unit: str = "group") -> Scores:
-    """Scores of a count table; see `score`."""
-    sums, by_group = _group(table, groups)
-    total = sums.sum(0)
+def score_counts(
+    table: NDArray[np.int64],
+    groups: Sequence[str] | None,
+    seed: int,
+    unit: str = "group",
+    runs: Sequence[int] | None = None,
+) -> Scores:
+    """Scores of a count table; see `score`.
+
+    Args:
+        table: one row per sample, see `count`; of several runs one after the other.
+        groups: unit of each row.
+        seed: seed of the bootstrap.
+        unit: what a group is, for the record.
+        runs: training (seed) that each row is of; of several, the bootstrap draws trainings and units, so that the
+            interval has the variance of both. None: one training.
+
+    Raises:
+        UserError: there is nothing to score.
+    """
+    sums, by_group = _group(table, groups, runs)
+    total = sums.sum((0, 1))
     if not total[_CHARS]:
         raise UserError("no text to compare with: scores need at least one sample with a transcription; check the data")
-    resampled = _resample(sums, seed, lambda weights: weights @ sums)  # (replicates, 6)
+    resampled = _resample(sums, seed)  # (replicates, 6)
     values: dict[str, Any] = {}
     for name, (part, whole) in _RATES.items():
-        values[name] = float(total[part] / total[whole])
-        values[f"{name}_ci"] = _interval(resampled[:, part] / np.maximum(resampled[:, whole], 1))
+        values[name] = rate = float(total[part] / total[whole])
+        interval = _interval(resampled[:, part] / np.maximum(resampled[:, whole], 1))
+        values[f"{name}_ci"] = _wilson(rate, len(sums)) if interval[0] == interval[1] == rate else interval
     return Scores(**values, n=len(table), unit=unit if by_group else "sample", units=len(sums))
 
 
@@ -140,11 +165,14 @@ def compare(
     groups: Sequence[str] | None,
     metric: Literal["wacc", "cer", "wer"],
     seed: int = 0,
+    runs: Sequence[int] | None = None,
 ) -> Comparison:
     """Paired comparison of two systems that read the same samples.
 
     The p-value is that of a two-sided permutation test: under the null hypothesis the two systems can be swapped in
-    any group. The interval is the paired percentile bootstrap over groups.
+    any unit. Of up to `EXACT` units that differ all sign flips are counted, so that n units give no p-value below
+    2 / 2^n; of more a random sample. The interval is the paired percentile bootstrap over units, and over trainings
+    if there are several; the p-value is that of the trainings there are.
 
     Args:
         first: count table of the one system (see `count`).
@@ -152,6 +180,7 @@ def compare(
         groups: writer or page of each sample, None for samples.
         metric: which rate to compare.
         seed: seed of both.
+        runs: training (seed) that each row is of; None: one training.
 
     Raises:
         UserError: the tables are not of the same samples.
@@ -159,13 +188,33 @@ def compare(
     part, whole = _RATES[metric]
     if not np.array_equal(first[:, whole], second[:, whole]):
         raise UserError("a paired comparison needs two systems that read the same samples; evaluate both on one split")
-    sums, _ = _group(np.stack([second[:, part] - first[:, part], first[:, whole]], axis=1), groups)
-    observed = int(sums[:, 0].sum())
-    resampled = _resample(sums, seed, lambda weights: weights @ sums)
+    sums, _ = _group(np.stack([second[:, part] - first[:, part], first[:, whole]], axis=1), groups, runs)
+    resampled = _resample(sums, seed)
     interval = _interval(resampled[:, 0] / np.maximum(resampled[:, 1], 1))
-    signs = rng(seed, "permutation").integers(0, 2, (REPLICATES, len(sums)), dtype=np.int8) * 2 - 1
-    extreme = int((np.abs(signs @ sums[:, 0]) >= abs(observed)).sum())
-    return Comparison(observed / int(sums[:, 1].sum()), interval, (1 + extreme) / (1 + REPLICATES))
+    total = sums.sum((0, 1))
+    return Comparison(float(total[0] / total[1]), interval, sign_flip(sums[:, :, 0].sum(1), seed))
+
+
+def sign_flip(differences: NDArray[np.int64], seed: int = 0) -> float:
+    """Two-sided p-value of a sum of differences, (units,), under random signs; see `compare`."""
+    moved = differences[differences != 0]
+    observed = abs(int(moved.sum()))
+    if len(moved) <= EXACT:
+        totals = np.zeros(1, dtype=np.int64)
+        for value in moved:
+            totals = np.concatenate([totals + value, totals - value])
+        return float((np.abs(totals) >= observed).mean())
+    signs = rng(seed, "permutation").integers(0, 2, (REPLICATES, len(moved)), dtype=np.int8) * 2 - 1
+    return (1 + int((np.abs(signs @ moved) >= observed).sum())) / (1 + REPLICATES)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """P-values of a family of tests, corrected so that the chance of any false one stays at the level (Holm 1979)."""
+    corrected, largest = [0.0] * len(values), 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        corrected[index] = largest
+    return corrected
 
 
 def confusions(references: Sequence[str], reads: Sequence[str], top: int = 30) -> list[tuple[str, str, int]]:
@@ -195,29 +244,45 @@ def confusions(references: Sequence[str], reads: Sequence[str], top: int = 30) -
     return [(written, seen, number) for (written, seen), number in ranked[:top]]
 
 
-def _group(table: NDArray[np.int64], groups: Sequence[str] | None) -> tuple[NDArray[np.int64], bool]:
-    """Sums over each group, (groups, columns); the table itself if there are fewer than two groups."""
+def _group(
+    table: NDArray[np.int64], groups: Sequence[str] | None, runs: Sequence[int] | None = None
+) -> tuple[NDArray[np.int64], bool]:
+    """Sums over each unit and run, (units, runs, columns); rows stand alone if there are fewer than two groups."""
     if groups is None or len(set(groups)) < 2:
-        return table, False
+        return table[:, None], False
     names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    sums = np.zeros((len(names), table.shape[1]), dtype=np.int64)
-    np.add.at(sums, index, table)
+    known, run = np.unique(np.zeros(len(table), int) if runs is None else np.asarray(runs), return_inverse=True)
+    sums = np.zeros((len(names), len(known), table.shape[1]), dtype=np.int64)
+    np.add.at(sums, (index, run), table)
     return sums, True
 
 
-def _resample(
-    sums: NDArray[np.int64], seed: int, reduce: Callable[[NDArray[np.int64]], NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    """`reduce` of how often each row is drawn, for every replicate; in blocks, so that memory stays small."""
-    generator, rows = rng(seed, "bootstrap"), len(sums)
-    block = max(1, 4_000_000 // rows)
-    parts = [
-        reduce(generator.multinomial(rows, np.full(rows, 1 / rows), size=min(block, REPLICATES - start)))
-        for start in range(0, REPLICATES, block)
-    ]
+def _resample(sums: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Totals of every replicate, (replicates, columns), of drawn units and drawn runs.
+
+    Every run has the same units drawn, because all of them read the same samples. In blocks, so that memory stays
+    small.
+    """
+    units, runs, columns = sums.shape
+    generator, others = rng(seed, "bootstrap"), rng(seed, "bootstrap runs")
+    block = max(1, 4_000_000 // units)
+    parts = []
+    for start in range(0, REPLICATES, block):
+        size = min(block, REPLICATES - start)
+        weights = generator.multinomial(units, np.full(units, 1 / units), size=size)
+        totals = (weights @ sums.reshape(units, runs * columns)).reshape(size, runs, columns)
+        drawn = others.multinomial(runs, np.full(runs, 1 / runs), size=size)
+        parts.append((totals * drawn[:, :, None]).sum(1))
     return np.concatenate(parts)
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _wilson(rate: float, units: int) -> Interval:
+    """95 % interval of a rate that is the same in every unit; only of exactly 0 or 1 it is wider than the rate."""
+    if rate == 0:
+        return 0.0, _Z2 / (units + _Z2)
+    return (units / (units + _Z2), 1.0) if rate == 1 else (rate, rate)

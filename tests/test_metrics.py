@@ -151,7 +151,91 @@ def test_difference_has_the_sign_of_second_minus_first():
 def test_p_value_is_that_of_all_sign_flips():
     # Five samples differ, all in one direction: 2 of 2^5 sign flips are as extreme.
     first, second = tables(30, 35)
-    assert metrics.compare(first, second, None, "wacc").p == pytest.approx(2 / 32, abs=0.02)
+    assert metrics.compare(first, second, None, "wacc").p == 2 / 32
+
+
+def all_signs(differences):
+    """Every assignment of signs, one by one."""
+    observed = abs(sum(differences))
+    totals = [
+        sum(sign * x for sign, x in zip(signs, differences, strict=True))
+        for signs in itertools.product((1, -1), repeat=len(differences))
+    ]
+    return sum(abs(total) >= observed for total in totals) / len(totals)
+
+
+@given(st.lists(st.integers(-20, 20), max_size=9))
+def test_p_values_of_few_units_are_exact(differences):
+    p = metrics.sign_flip(np.array(differences, dtype=np.int64))
+    assert p == pytest.approx(all_signs(differences), abs=1e-12)
+    assert p >= 2 / 2 ** max(len(differences), 1)
+
+
+@pytest.mark.parametrize("units", [1, 2, 5, 8, 12, 15, 16, 17, 30, 400])
+def test_no_p_value_is_smaller_than_it_can_be(units):
+    """Every unit better by the same: 2 of 2^n sign flips are as extreme, 0.0078 for 8 units."""
+    p = metrics.sign_flip(np.full(units, 3, dtype=np.int64))
+    assert p >= 2.0 ** (1 - units)
+    if units <= metrics.EXACT:
+        assert p == 2.0 ** (1 - units)
+
+
+@pytest.mark.parametrize("points", [0, 2, 5])
+def test_null_of_a_random_effect_of_writer_and_system(points):
+    """8 hands of 160 images; each system reads each hand better or worse by chance. No system is better."""
+    writers, images, tables = 8, 160, 200
+    random = np.random.default_rng(points)
+    groups = np.repeat([f"w{i}" for i in range(writers)], images).tolist()
+    table = np.zeros((2, writers * images, 6), dtype=np.int64)
+    table[..., [1, 3, 5]] = 1
+    false = {"writer": 0, "image": 0}
+    for _ in range(tables):
+        share = 0.4 + random.normal(0, points / 100, (2, writers)).repeat(images, axis=1)
+        table[..., 4] = random.random(share.shape) < share
+        false["writer"] += metrics.compare(table[0], table[1], groups, "wacc").p < 0.05
+        moved = table[1, :, 4] - table[0, :, 4]
+        false["image"] += metrics.sign_flip(moved) < 0.05
+    assert false["writer"] < 0.08 * tables
+    if points == 5:
+        assert false["image"] > 0.15 * tables, "by image the test is wrong: it is the unit that matters"
+
+
+def test_holm_by_hand():
+    assert metrics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert metrics.holm([0.5, 0.6]) == [1.0, 1.0]
+    assert metrics.holm([0.02]) == [0.02]
+    assert metrics.holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_corrected_p_values_are_larger_and_in_the_same_order(values):
+    corrected = metrics.holm(values)
+    assert all(p <= q <= 1 for p, q in zip(values, corrected, strict=True))
+    assert sorted(corrected) == [corrected[i] for i in sorted(range(len(values)), key=values.__getitem__)]
+
+
+@pytest.mark.parametrize("units", [1, 5, 8, 24, 300])
+def test_intervals_of_nothing_and_all_are_those_of_wilson(units):
+    references = ["a"] * units
+    wrong = metrics.score(references, ["b"] * units, level="word")
+    right = metrics.score(references, references, level="word")
+    bound = 1.96**2 / (units + 1.96**2)
+    assert wrong.wacc_ci == (0, pytest.approx(bound, abs=1e-4))
+    assert right.wacc_ci == (pytest.approx(1 - bound, abs=1e-4), 1)
+    assert right.cer_ci == (0, pytest.approx(bound, abs=1e-4))
+    if units > 1:  # ten images of each hand say no more about other hands
+        groups = [f"w{i // 10}" for i in range(10 * units)]
+        assert metrics.score(references * 10, references * 10, groups, "word").wacc_ci == right.wacc_ci
+
+
+def test_one_run_has_the_interval_of_none_and_equal_runs_too():
+    references, reads = ["a"] * 40, ["a"] * 15 + ["b"] * 25
+    groups = [str(i % 8) for i in range(40)]
+    counts = metrics.count(references, reads, "word")
+    one = metrics.score_counts(counts, groups, 0)
+    assert metrics.score_counts(counts, groups, 0, runs=[3] * 40) == one
+    both = metrics.score_counts(np.concatenate([counts, counts]), groups * 2, 0, runs=[0] * 40 + [1] * 40)
+    assert (both.wacc, both.wacc_ci, both.units) == (one.wacc, one.wacc_ci, 8)
 
 
 def test_one_lucky_page_is_not_significant():

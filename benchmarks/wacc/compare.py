@@ -23,7 +23,8 @@ def main() -> None:
     first, second = (read_predictions(path / PREDICTIONS) for path in (options.first, options.second))
     if [item.id for item in first] != [item.id for item in second]:
         raise SystemExit("the two did not read the same samples in the same order")
-    groups, _ = grouping(first)
+    groups, unit = grouping(first)
+    print(f"{len(set(groups))} {unit}s")
     counts = [
         metrics.count([item.written for item in cell], [item.read for item in cell], options.level)
         for cell in (first, second)

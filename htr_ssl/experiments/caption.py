@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from htr_ssl import plugins
+from htr_ssl import metrics, plugins
 from htr_ssl.config import Joint, Probe, Stage, TableConfig, TrainConfig
 from htr_ssl.data.splitting import MARK, NAME
 from htr_ssl.experiments import plan
+from htr_ssl.experiments.evaluate import FEW
 from htr_ssl.experiments.statistics import SIGNIFICANT, Table
 
 PARTS: dict[Probe, str] = {
@@ -20,50 +21,100 @@ PARTS: dict[Probe, str] = {
 """Headings of a table with probes."""
 _WACC = {
     "word": "WAcc is the share of word images read exactly",
-    "line": "WAcc is the share of reference words that a minimal word alignment pairs with an equal word",
+    "line": "WAcc is the share of reference words that a minimal word alignment pairs with an equal word; it does not "
+    "count inserted words, 1 − WER does",
 }
 
 
 def caption(table: Table) -> str:
-    """Data, split, labels, seeds, encoder, stages, normalisation, metrics and marks; and what is missing."""
+    """The whole caption: the short one, then the notes."""
+    return f"{short(table)} {notes(table)}"
+
+
+def short(table: Table) -> str:
+    """Two sentences: what was read, and what the numbers and marks are."""
+    results = [cell.result for cell in table.cells if cell.result]
+    marks = "" if table.baseline is None or len(table.config.rows) < 2 else f"; Δ: difference to {table.baseline}"
+    return _sentences(
+        [
+            f"results on {Path(table.config.data.source).name}, {table.config.data.level} images, test split, "
+            f"n = {_range(result['n'] for result in results)}",
+            f"Mean over seeds in %, ± standard deviation over seeds, [ ] 95 % interval of {_resampled(table)}{marks}; "
+            "bold: the best and all that is not separable from it",
+        ]
+    )
+
+
+def notes(table: Table) -> str:
+    """The protocol: data, labels, seeds, encoder, stages, normalisation, metrics, tests; and what is missing."""
     config = table.config
     results = [cell.result for cell in table.cells if cell.result]
-    fractions = sorted(config.fractions)
-    seeds = {fraction: plan.seeds_of(config, fraction) for fraction in fractions}
-    labels = {
-        fraction: _range(result["labels"] for result in results if result["fraction"] == fraction)
-        for fraction in fractions
-    }
-    counts = "; ".join(
-        f"{percent(fraction)}: {labels[fraction]} labels, seeds {_join(seeds[fraction])}" for fraction in fractions
-    )
-    units = sorted({(summary.unit, summary.units) for summary in table.summaries.values()})
-    resampled = _join(f"{number} {unit}s" for unit, number in units) or "pages"
     parts = [
-        f"Data: {Path(config.data.source).name}, {config.data.level} images; {_split(results)}test split, "
-        f"n = {_range(result['n'] for result in results)}",
-        f"Train labels and seeds per fraction: {counts}; smaller subsets lie inside larger ones of the same seed"
-        f"{_lists(results)}",
+        f"Data: {Path(config.data.source).name}; {_split(results)}test split",
+        *_labels(table, results),
         f"Encoder of every row: {_options(config.encoder.model_dump(mode='json'))}; the test split is read once per "
         "cell, after training",
         *_final(config),
         *_stages(config),
-        f"Text normalisation: {_join({result['normalisation'] for result in results}) or 'none yet'}",
+        f"Text normalisation: {_join(sorted({result['normalisation'] for result in results})) or 'none yet'}",
         f"{_WACC[config.data.level]}; CER and WER are edits divided by reference length over the whole split",
-        "Values are means over seeds in %; ± is the standard deviation over seeds (n − 1), [ ] the 95 % bootstrap "
-        f"interval over {resampled} with the seeds' counts summed",
+        *_statistics(table),
     ]
-    if table.baseline is not None and len(config.rows) > 1:
-        parts.append(
-            f"Δ is the difference to {table.baseline} on the same samples and seeds with its paired bootstrap interval "
-            "and the p-value of a two-sided permutation test; bold is the best of a column if its difference is "
-            f"significant (p < {SIGNIFICANT:g}, not corrected for the number of rows)"
-        )
     if len({result["samples_sha256"] for result in results}) > 1:
         parts.append("The test samples are not the same in all cells: the data names no test split, or an image failed")
     state = [(len(table.missing), "not run yet (–)"), (len(table.failed), "failed (!)")]
     parts += [f"{number} of {len(table.cells)} cells {text}" for number, text in state if number]
+    return _sentences(parts)
+
+
+def _sentences(parts: Iterable[str]) -> str:
     return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
+
+
+def _labels(table: Table, results: list[dict[str, Any]]) -> list[str]:
+    """Labels and seeds of every fraction."""
+    counts = []
+    for fraction in sorted(table.config.fractions):
+        labels = _range(result["labels"] for result in results if result["fraction"] == fraction)
+        counts.append(f"{percent(fraction)}: {labels} labels, seeds {_join(plan.seeds_of(table.config, fraction))}")
+    return [
+        f"Train labels and seeds per fraction: {'; '.join(counts)}; smaller subsets lie inside larger ones of the same "
+        f"seed{_lists(results)}"
+    ]
+
+
+def _resampled(table: Table) -> str:
+    """Number and kind of the units, e.g. ``18 writers``."""
+    units = sorted({(summary.unit, summary.units) for summary in table.summaries.values()})
+    return _join(f"{number} {unit}s" for unit, number in units) or "units"
+
+
+def _statistics(table: Table) -> list[str]:
+    """What was resampled, how rows are compared, and for how many comparisons the p-values are corrected."""
+    units = _resampled(table)
+    several = any(len(summary.seeds) > 1 for summary in table.summaries.values())
+    both = " and over seeds, so that it has the variance of both" if several else ""
+    parts = [
+        "Values are means over seeds in %; ± is the standard deviation over seeds (n − 1), [ ] the 95 % bootstrap "
+        f"interval over {units}{both}; a rate of 0 or 100 % in every unit has Wilson's interval for that many units"
+    ]
+    if any(summary.units < FEW for summary in table.summaries.values()):
+        parts.append(
+            f"There are only {units}, fewer than {FEW}: intervals and p-values are rough, claims need more of them"
+        )
+    rows = len(table.config.rows) - 1
+    if rows and table.baseline is not None:
+        parts.append(
+            f"Δ is the difference to {table.baseline} on the same samples and seeds with its paired bootstrap "
+            f"interval; p is that of a two-sided sign-flip test over {units} (exact where at most {metrics.EXACT} "
+            f"differ) for the trainings there are, Holm's p is corrected for the {rows} comparisons of a column"
+        )
+    if rows:
+        parts.append(
+            "Bold are the best mean of a column and all rows that are not separable from it (paired, Holm's "
+            f"p ≥ {SIGNIFICANT:g} over the comparisons with the best)"
+        )
+    return parts
 
 
 def percent(fraction: float) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from htr_ssl import metrics
 from htr_ssl.charset import listing, normalise
-from htr_ssl.config import DataConfig
+from htr_ssl.config import DataConfig, Unit
 from htr_ssl.data.splitting import carried, refuse_mixed
 from htr_ssl.environment import hardware
 from htr_ssl.errors import UserError
@@ -25,8 +25,14 @@ if TYPE_CHECKING:
     from htr_ssl.data.sample import Sample
     from htr_ssl.recognizers.reader import Reader
 
+UNITS: tuple[Unit, ...] = ("writer", "page", "sample")
+"""What can be resampled as a whole, the coarsest first."""
 PREDICTIONS = "predictions.csv"
 RESULT = "result.json"
+ENOUGH = 5
+"""Fewest writers or pages that are resampled as a whole; of fewer a bootstrap says nothing."""
+FEW = 10
+"""Intervals and p-values of fewer units come with a warning."""
 _CHUNK = 256  # decoded images held at once
 
 
@@ -49,6 +55,7 @@ def evaluate(
     device: str = "auto",
     threads: int = 0,
     batch_size: int = 32,
+    unit: Unit | None = None,
 ) -> dict[str, Any]:
     """Reads the labelled samples of a split and scores what was read.
 
@@ -60,6 +67,7 @@ def evaluate(
         device: auto, cpu, cuda, …
         threads: CPU threads; 0 leaves them as they are.
         batch_size: images read at once.
+        unit: what is resampled for the intervals; None chooses, see `grouping`.
 
     Returns:
         The content of result.json. Unreadable images are not scored but listed under ``unreadable``.
@@ -90,7 +98,7 @@ def evaluate(
         **carried(samples.facts),
         "split": split,
         "level": config.level,
-        **score(predictions, config.level),
+        **score(predictions, config.level, unit),
         "unseen": dict(reader.charset.unseen(prediction.written for prediction in predictions)),
         "unreadable": list(unreadable),
         "subset_sha256": header.get("subset_sha256"),
@@ -127,27 +135,59 @@ def labelled_rows(samples: Samples, split: str, source: str) -> list[int]:
     return rows[split]
 
 
-def score(predictions: Sequence[Prediction], level: str) -> dict[str, Any]:
+def score(predictions: Sequence[Prediction], level: str, unit: Unit | None = None) -> dict[str, Any]:
     """Scores with intervals, confusions, share of empty readings and hash of the samples, as in result.json."""
     written = [prediction.written for prediction in predictions]
     read = [prediction.read for prediction in predictions]
-    groups, unit = grouping(predictions)
-    scores = metrics.score(written, read, groups, "word" if level == "word" else "line", unit=unit)
+    groups, resampled = grouping(predictions, unit)
+    scores = metrics.score(written, read, groups, "word" if level == "word" else "line", unit=resampled)
     return {
         **scores.to_dict(),
+        **_complement(scores, level),
         "empty": sum(not normalise(text) for text in read) / len(read),
         "confusions": metrics.confusions(written, read),
         "samples_sha256": sha256("\n".join(sorted(f"{item.id}\t{item.written}" for item in predictions))),
     }
 
 
-def grouping(predictions: Sequence[Prediction]) -> tuple[list[str], str]:
-    """What is resampled as a whole: pages if all are known and there are two at least, else writers, else samples."""
-    for unit in ("page", "writer"):
-        groups = [getattr(prediction, unit) for prediction in predictions]
-        if all(groups) and len(set(groups)) > 1:
-            return groups, unit
-    return [prediction.id for prediction in predictions], "sample"
+def _complement(scores: metrics.Scores, level: str) -> dict[str, Any]:
+    """1 − WER on lines, where WAcc does not count inserted words."""
+    low, high = scores.wer_ci
+    return {} if level == "word" else {"1-wer": 1 - scores.wer, "1-wer_ci": [1 - high, 1 - low]}
+
+
+def grouping(items: Sequence[Prediction], unit: Unit | None = None) -> tuple[list[str], Unit]:
+    """What is resampled as a whole: the coarsest of writer, page and sample that is known and has enough members.
+
+    Images of one hand are alike: an interval over images that stand for a hand is too narrow.
+
+    Args:
+        items: of one split.
+        unit: another one than the coarsest.
+
+    Returns:
+        The unit of each item and what it is. A writer or page is known if every item has one, and there are enough of
+        them if there are `ENOUGH`: one clerk's archive is resampled by page.
+
+    Raises:
+        UserError: `unit` is not known of every item, or there is only one.
+    """
+    names: dict[Unit, list[str]] = {
+        "writer": [item.writer for item in items],
+        "page": [item.page for item in items],
+        "sample": [item.id for item in items],
+    }
+    if unit is not None:
+        if not all(names[unit]) or len(set(names[unit])) < 2:
+            known = [f"{len(set(groups))} {name}s" for name, groups in names.items() if all(groups)]
+            raise UserError(
+                f"interval_unit: {unit} is not known of every sample, or all are of one; known are {', '.join(known)}"
+            )
+        return names[unit], unit
+    for name, groups in names.items():
+        if all(groups) and len(set(groups)) >= ENOUGH:
+            return groups, name
+    return names["sample"], "sample"
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

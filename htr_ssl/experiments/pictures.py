@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from htr_ssl.config import Probe
 from htr_ssl.experiments.caption import PARTS, row_title
 from htr_ssl.experiments.marks import marked
-from htr_ssl.experiments.statistics import Metric, Table
+from htr_ssl.experiments.statistics import Metric, Rate, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,65 +21,96 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, distinguishable with every colour vision; black is the supervised row.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F")
 _MARKERS = "osD^vPX"  # fewer than colours: no two rows look the same
-_INSIDE = 8
-"""Most rows whose legend is put among the lines; that of more stands beside them."""
 
 
-def curve(table: Table, metric: Metric = "wacc") -> bytes:
-    """Rate over the share of labels (logarithmic), one line per row with 95 % intervals; probes side by side."""
-    probes = table.config.probes
-    beside = len(table.config.rows) > _INSIDE
-    figure = _figure((9.2 if beside else 7.2) * len(probes), 4.6)
-    places = figure.subplots(1, len(probes), squeeze=False, sharey=True)[0]
-    for place, probe in zip(places, probes, strict=True):
-        _lines(place, table, metric, probe)
-        title = f"{table.config.data.level}s, test split, 95 % intervals"
-        place.set_title(
-            f"{PARTS[probe]}: {title}" if table.divided else f"{table.config.name}: {title}", loc="left", fontsize=10
-        )
-    label = {"wacc": "word accuracy", "cer": "character error rate", "wer": "word error rate"}[metric]
-    places[0].set_ylabel(f"{label} [%]")
-    if table.divided:
-        figure.suptitle(table.config.name, x=0.01, ha="left", fontsize=10)
+def curve(table: Table, metric: Metric | None = None) -> bytes:
+    """Rates over the share of labels (logarithmic), a line per row with 95 % intervals; bars if there is one share.
+
+    Args:
+        table: the results.
+        metric: which one, probes side by side; None = WAcc and CER beside each other, a row of pictures per probe.
+    """
+    probes, config = table.config.probes, table.config
+    metrics: tuple[Metric, ...] = (metric,) if metric else ("wacc", "cer")
+    bars = len(config.fractions) == 1
+    size = (6.0, 1.2 + 0.34 * len(config.rows)) if bars else (6.0, 4.4)
+    down, across = (1, len(probes)) if metric else (len(probes), 2)
+    figure = _figure(size[0] * across + (0 if bars else 2.2), size[1] * down + 0.3)
+    places = figure.subplots(down, across, squeeze=False)
+    for place, (probe, name) in zip(places.ravel(), product(probes, metrics), strict=True):
+        (_bars if bars else _lines)(place, table, name, probe)
+        place.spines[["top", "right"]].set_visible(False)
+        if table.divided:
+            place.set_title(PARTS[probe], loc="left", fontsize=10)
+    title = f"{config.name}: {config.data.level}s, test split, 95 % intervals"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    handles, labels = places[0][0].get_legend_handles_labels()
+    if handles and not bars:
+        figure.legend(handles, labels, frameon=False, loc="outside right upper")
     return _png(figure)
 
 
+_LABELS: dict[Metric, str] = {"wacc": "word accuracy", "cer": "character error rate", "wer": "word error rate"}
+
+
 def _lines(axes: Any, table: Table, metric: Metric, probe: Probe) -> None:
-    """The lines of one probe."""
+    """The lines of one probe; a sidestep keeps the intervals of different rows apart."""
     rows, fractions = list(table.config.rows), sorted(table.config.fractions)
-    colours = iter(range(len(rows)))
+    gap = min(np.diff(np.log(fractions)))
+    step = min(0.05, 0.6 * gap / max(1, len(rows) - 1))
     for place, row in enumerate(rows):
-        base = row == table.baseline
-        number = 0 if base else next(colours)
         found = [(at, table.summary(row, at, probe)) for at in fractions]
         points = [(at, summary.rates[metric]) for at, summary in found if summary]
         if not points:
             continue
-        # A small sidestep keeps the intervals of different rows apart.
-        x = [at * 1.025 ** (place - (len(rows) - 1) / 2) for at, _ in points]
-        y = np.array([100 * rate.mean for _, rate in points])
-        ends = 100 * np.array([rate.interval for _, rate in points]).T
-        axes.errorbar(
-            x,
-            y,
-            yerr=np.maximum([y - ends[0], ends[1] - y], 0),
-            label=row_title(table.config, row, probe),
-            color="black" if base else _COLOURS[number % len(_COLOURS)],
-            linestyle="--" if base else "-" if number < len(_COLOURS) else "-.",
-            marker=_MARKERS[place % len(_MARKERS)],
-            markersize=5,
-            linewidth=1.6,
-            capsize=3,
-        )
+        x = [at * np.exp(step * (place - (len(rows) - 1) / 2)) for at, _ in points]
+        y, errors = _spans([rate for _, rate in points])
+        axes.errorbar(x, y, yerr=errors, **_look(table, row, probe), markersize=5, linewidth=1.6, capsize=3)
     axes.set_xscale("log")
     axes.set_xticks(fractions, [f"{100 * at:g} %" for at in fractions])
     axes.minorticks_off()
     axes.set_xlabel("share of the train labels")
+    axes.set_ylabel(f"{_LABELS[metric]} [%]")
+    axes.set_ylim(bottom=0)
     axes.grid(True, color="0.9", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.containers:
-        aside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(rows) > _INSIDE else {}
-        axes.legend(frameon=False, **aside)
+
+
+def _bars(axes: Any, table: Table, metric: Metric, probe: Probe) -> None:
+    """A bar for each row at the only share of labels, the first row at the top."""
+    rows, (fraction,) = list(table.config.rows), table.config.fractions
+    for place, row in enumerate(rows):
+        summary = table.summary(row, fraction, probe)
+        if summary:
+            y, errors = _spans([summary.rates[metric]])
+            axes.barh(
+                [place], y, xerr=errors, height=0.7, color=_look(table, row, probe)["color"], ecolor="0.45", capsize=3
+            )
+    axes.set_yticks(range(len(rows)), [row_title(table.config, row, probe) for row in rows], parse_math=False)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"{_LABELS[metric]} [%] with {100 * fraction:g} % of the train labels")
+    axes.grid(True, axis="x", color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _spans(rates: Sequence[Rate]) -> tuple[np.ndarray, np.ndarray]:
+    """Rates, (n,), and how far their intervals reach below and above them, (2, n) [%]."""
+    y = np.array([100 * rate.mean for rate in rates])
+    low, high = 100 * np.array([rate.interval for rate in rates]).T
+    return y, np.maximum([y - low, high - y], 0)
+
+
+def _look(table: Table, row: str, probe: Probe) -> dict[str, Any]:
+    """Colour, line and marker of a row, the same in every picture."""
+    rows = list(table.config.rows)
+    others = [name for name in rows if name != table.baseline]
+    base, number = row == table.baseline, others.index(row) if row in others else 0
+    return {
+        "label": row_title(table.config, row, probe),
+        "color": "black" if base else _COLOURS[number % len(_COLOURS)],
+        "linestyle": "--" if base else "-" if number < len(_COLOURS) else "-.",
+        "marker": _MARKERS[rows.index(row) % len(_MARKERS)],
+    }
 
 
 def sheet(images: Sequence[np.ndarray], captions: Sequence[str] = (), columns: int = 3) -> bytes:

@@ -10,11 +10,11 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from htr_ssl.config import Probe
-from htr_ssl.experiments.caption import PARTS, caption, percent, row_title
-from htr_ssl.experiments.statistics import METRICS, Metric, Rate, Table
+from htr_ssl.experiments.caption import PARTS, caption, notes, percent, row_title, short
+from htr_ssl.experiments.statistics import Pair, Rate, Shown, Table, measured, shown
 from htr_ssl.files import write_bytes, write_text
 
-NAMES: dict[Metric, str] = {"wacc": "WAcc", "cer": "CER", "wer": "WER"}
+NAMES: dict[Shown, str] = {"wacc": "WAcc", "1-wer": "1 − WER", "cer": "CER", "wer": "WER"}
 """How the metrics are written."""
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -24,6 +24,12 @@ _ESCAPES = {
     "×": r"$\times$",
     "−": r"$-$",
     "Δ": r"$\Delta$",
+    "≥": r"$\ge$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"\textbar{}",
+    "…": r"\ldots{}",
+    "∅": r"$\emptyset$",
     "–": "--",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
@@ -37,7 +43,7 @@ class Entry(NamedTuple):
 
 
 def write(table: Table) -> None:
-    """Writes table.md, table.csv, table.tex, cells.csv and curve.png into the table's folder."""
+    """Writes table.md, table.csv, table.tex, cells.csv, curve.png, and pairs.md and pairs.csv if asked for."""
     from htr_ssl.experiments import pictures
 
     write_text(table.out / "table.md", markdown(table))
@@ -45,9 +51,12 @@ def write(table: Table) -> None:
     write_text(table.out / "table.tex", latex(table))
     write_text(table.out / "cells.csv", cells_csv(table))
     write_bytes(table.out / "curve.png", pictures.curve(table))
+    if table.config.pairs:
+        write_text(table.out / "pairs.md", pairs_markdown(table))
+        write_text(table.out / "pairs.csv", pairs_csv(table))
 
 
-def grid(table: Table, metric: Metric, probe: Probe = "none") -> tuple[list[str], list[list[Entry]]]:
+def grid(table: Table, metric: Shown, probe: Probe = "none") -> tuple[list[str], list[list[Entry]]]:
     """Head and rows of one metric's table; the differences to the supervised row stand below each other row."""
     fractions = sorted(table.config.fractions)
     head = [f"{NAMES[metric]} [%]", *(percent(fraction) for fraction in fractions)]
@@ -57,7 +66,7 @@ def grid(table: Table, metric: Metric, probe: Probe = "none") -> tuple[list[str]
         for fraction in fractions:
             summary = table.summary(row, fraction, probe)
             entries.append(_entry(table, row, fraction, metric, probe))
-            differences.append(Entry(_difference(summary.rates[metric]) if summary else ""))
+            differences.append(Entry(_difference(summary.shown(metric)) if summary else ""))
         rows.append(entries)
         if any(entry.text for entry in differences[1:]):
             rows.append(differences)
@@ -69,7 +78,7 @@ def markdown(table: Table) -> str:
     parts = [f"# {_plain_md(table.config.name)}", ""]
     for probe in table.config.probes:
         parts += [f"## {PARTS[probe]}", ""] if table.divided else []
-        for metric in METRICS:
+        for metric in shown(table.config.data.level):
             head, rows = grid(table, metric, probe)
             parts += [_md_row(head), "| --- |" + " ---: |" * (len(head) - 1)]
             for row in rows:
@@ -83,30 +92,71 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A table environment for the package booktabs, one block per probe and metric."""
-    columns = len(table.config.fractions)
-    lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\footnotesize"]
+    """A table environment for the package booktabs: a short caption, one block per probe and metric, notes below."""
+    columns, metrics = len(table.config.fractions), shown(table.config.data.level)
+    label = re.sub(r"\W+|_", "-", table.config.name)
+    lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering"]
+    lines += [rf"\caption{{{_tex(short(table))}}}", rf"\label{{tab:{label}}}", r"\footnotesize"]
     lines += [rf"\begin{{tabular}}{{l{'r' * columns}}}", r"\toprule"]
-    for number, (probe, metric) in enumerate(product(table.config.probes, METRICS)):
+    for number, (probe, metric) in enumerate(product(table.config.probes, metrics)):
         head, rows = grid(table, metric, probe)
         lines += [r"\midrule"] if number else []
-        if table.divided and metric == METRICS[0]:
+        if table.divided and metric == metrics[0]:
             lines += [rf"\multicolumn{{{columns + 1}}}{{l}}{{\emph{{{_tex(PARTS[probe])}}}}} \\", r"\midrule"]
         lines += [_tex_row(map(_tex, head)), r"\midrule"]
         lines += [_tex_row(rf"\textbf{{{_tex(e.text)}}}" if e.bold else _tex(e.text) for e in row) for row in rows]
-    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_tex(caption(table))}}}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
+    lines += [r"\bottomrule", r"\end{tabular}", "", r"\medskip", r"\begin{minipage}{\linewidth}", r"\scriptsize"]
+    return "\n".join([*lines, _tex(notes(table)), r"\end{minipage}", r"\end{table}"]) + "\n"
+
+
+def pairs_markdown(table: Table) -> str:
+    """A matrix of all pairs of rows for every column and metric: row less column, and the p-value corrected by Holm."""
+    parts = [f"# {_plain_md(table.config.name)}: all pairs of rows", ""]
+    for probe, fraction, metric in _columns(table):
+        found = table.pairs(fraction, measured(metric), probe)
+        rows = list(dict.fromkeys(name for pair in found for name in pair[:2]))
+        if not found:
+            continue
+        of = {(pair.second, pair.first): _pair_text(pair, metric) for pair in found}
+        title = f"{NAMES[metric]} [%], {percent(fraction)}" + (f", {PARTS[probe]}" if table.divided else "")
+        parts += [_md_row(map(_plain_md, [title, *rows[:-1]])), "| --- |" + " ---: |" * len(rows[:-1])]
+        parts += [_md_row([_plain_md(row), *(of.get((row, other), "") for other in rows[:-1])]) for row in rows[1:]]
+        parts.append("")
+    parts.append(
+        "Each place is the row's rate less that of the row named above, in points, with the p-value of the paired "
+        "sign-flip test, corrected for all pairs of the matrix (Holm)."
+    )
+    return "\n".join(parts) + "\n"
+
+
+def pairs_csv(table: Table) -> str:
+    """All pairs of rows, one line per pair, column and metric; rates in [0, 1], the second row less the first."""
+    rows: list[Sequence[Any]] = []
+    for probe, fraction, metric in _columns(table):
+        if metric == measured(metric):
+            for first, second, (difference, interval, p), corrected in table.pairs(fraction, metric, probe):
+                rows.append((first, second, fraction, probe, metric, difference, *interval, p, corrected))
+    return _csv(["first", "second", "fraction", "probe", "metric", "difference", "low", "high", "p", "p_holm"], rows)
+
+
+def _columns(table: Table) -> Iterable[tuple[Probe, float, Shown]]:
+    return product(table.config.probes, sorted(table.config.fractions), shown(table.config.data.level))
+
+
+def _pair_text(pair: Pair, metric: Shown) -> str:
+    sign = -1 if metric == "1-wer" else 1
+    return f"{_signed(sign * pair.comparison.difference)}, {_p(pair.corrected)}"
 
 
 def csv_text(table: Table) -> str:
     """Long form, one line per row, fraction, probe and metric; rates in [0, 1]."""
-    names = ["mean", "deviation", "low", "high", "difference", "difference_low", "difference_high", "p"]
+    names = ["mean", "deviation", "low", "high", "difference", "difference_low", "difference_high", "p", "p_holm"]
     rows: list[Sequence[Any]] = []
     for (row, fraction, probe), summary in table.summaries.items():
-        for metric in METRICS:
-            rate = summary.rates[metric]
+        for metric in shown(table.config.data.level):
+            rate = summary.shown(metric)
             other = rate.comparison
-            compared = (other.difference, *other.interval, other.p) if other else ("",) * 4
+            compared = (other.difference, *other.interval, other.p, rate.corrected) if other else ("",) * 5
             deviation = "" if rate.deviation is None else rate.deviation
             known = (
                 row,
@@ -125,7 +175,7 @@ def csv_text(table: Table) -> str:
 
 def cells_csv(table: Table) -> str:
     """One line per cell, in the order they run; rates in [0, 1]."""
-    keys = [*METRICS, "n", "labels", "empty", "subset_sha256", "model_sha256", "cell_seconds"]
+    keys = [*shown(table.config.data.level), "n", "labels", "empty", "subset_sha256", "model_sha256", "cell_seconds"]
     rows = []
     for cell in table.cells:
         state = "failed" if cell.error else "done" if cell.result else "missing"
@@ -134,7 +184,7 @@ def cells_csv(table: Table) -> str:
     return _csv(["row", "fraction", "probe", "seed", "state", *keys, "error"], rows)
 
 
-def _entry(table: Table, row: str, fraction: float, metric: Metric, probe: Probe) -> Entry:
+def _entry(table: Table, row: str, fraction: float, metric: Shown, probe: Probe) -> Entry:
     """Mean, deviation and interval; ! where a cell failed, – where one is missing."""
     key = (row, fraction, probe)
     failed = any((cell.row, cell.fraction, cell.probe) == key for cell in table.failed)
@@ -143,19 +193,23 @@ def _entry(table: Table, row: str, fraction: float, metric: Metric, probe: Probe
     summary = table.summaries.get(key)
     if summary is None:
         return Entry(mark)
-    rate = summary.rates[metric]
+    rate = summary.shown(metric)
     spread = f" ± {100 * rate.deviation:.1f}" if rate.deviation is not None else ""
     low, high = rate.interval
     text = f"{100 * rate.mean:.1f}{spread} [{100 * low:.1f}, {100 * high:.1f}]"
-    return Entry(f"{text} {mark}".strip(), not mark and table.best(fraction, metric, probe) == row)
+    return Entry(f"{text} {mark}".strip(), not mark and row in table.best(fraction, measured(metric), probe))
 
 
 def _difference(rate: Rate) -> str:
     if rate.comparison is None:
         return ""
     difference, (low, high), p = rate.comparison
-    value = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"{_signed(difference)} [{_signed(low)}, {_signed(high)}], {value}"
+    holm = "" if rate.corrected is None else f", Holm {_p(rate.corrected)}"
+    return f"{_signed(difference)} [{_signed(low)}, {_signed(high)}], {_p(p)}{holm}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _signed(value: float) -> str:

@@ -17,7 +17,7 @@ from htr_ssl.experiments.caption import PARTS, caption
 from htr_ssl.experiments.evaluate import Prediction
 from htr_ssl.experiments.marks import Parts, marked
 from htr_ssl.experiments.render import grid
-from htr_ssl.experiments.statistics import METRICS, Table
+from htr_ssl.experiments.statistics import Table, shown
 from htr_ssl.files import write_text
 
 _STYLE = """
@@ -101,10 +101,10 @@ def values(rows: Iterable[tuple[str, str]], head: tuple[str, str] = ("", "")) ->
 
 def table(results: Table) -> str:
     """The metrics of a table of experiments with its caption."""
-    parts = []
-    for probe, metric in product(results.config.probes, METRICS):
+    parts, metrics = [], shown(results.config.data.level)
+    for probe, metric in product(results.config.probes, metrics):
         head, rows = grid(results, metric, probe)
-        if results.divided and metric == METRICS[0]:
+        if results.divided and metric == metrics[0]:
             parts.append(f"<h3>{escape(PARTS[probe])}</h3>")
         lines = []
         for row in rows:

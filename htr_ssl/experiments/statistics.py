@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htr_ssl import metrics
-from htr_ssl.config import Probe, TableConfig
-from htr_ssl.experiments.evaluate import PREDICTIONS, grouping, read_predictions
+from htr_ssl.config import Probe, TableConfig, Unit
+from htr_ssl.experiments.evaluate import PREDICTIONS, UNITS, Prediction, grouping, read_predictions
 
 Metric = Literal["wacc", "cer", "wer"]
 METRICS: tuple[Metric, ...] = ("wacc", "cer", "wer")
+Shown = Literal["wacc", "1-wer", "cer", "wer"]
 SIGNIFICANT = 0.05
-"""A difference with a smaller p-value is called significant; not corrected for the number of rows."""
+"""A difference with a smaller p-value, corrected for the number of comparisons, is called significant."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +59,48 @@ class Rate(NamedTuple):
     Attributes:
         mean: over seeds.
         deviation: standard deviation over seeds (n - 1), None with one seed.
-        interval: 95 % bootstrap over groups (pages), the seeds' counts summed in each.
+        interval: 95 % bootstrap over units, and over seeds if there are several.
         comparison: with the baseline under the same probe on the same samples and seeds, None for the baseline itself.
+        corrected: p-value of the comparison, corrected by Holm for all rows of the column.
     """
 
     mean: float
     deviation: float | None
     interval: metrics.Interval
     comparison: metrics.Comparison | None
+    corrected: float | None = None
 
     @property
     def significant(self) -> bool:
-        """Whether the difference to the supervised row is."""
-        return self.comparison is not None and self.comparison.p < SIGNIFICANT
+        """Whether the difference to the baseline is, after the correction."""
+        return self.corrected is not None and self.corrected < SIGNIFICANT
+
+    def complement(self) -> Rate:
+        """The same of 1 − rate."""
+        low, high = self.interval
+        other = self.comparison
+        if other is not None:
+            other = other._replace(difference=-other.difference, interval=(-other.interval[1], -other.interval[0]))
+        return self._replace(mean=1 - self.mean, interval=(1 - high, 1 - low), comparison=other)
+
+
+def shown(level: str) -> tuple[Shown, ...]:
+    """What a table shows: on lines 1 − WER beside WAcc, which does not count inserted words."""
+    return ("wacc", "cer", "wer") if level == "word" else ("wacc", "1-wer", "cer", "wer")
+
+
+def measured(name: Shown) -> Metric:
+    """The metric that something shown is made of."""
+    return "wer" if name == "1-wer" else name
+
+
+class Pair(NamedTuple):
+    """Two rows of one column: the second less the first, and the p-value corrected by Holm for all pairs."""
+
+    first: str
+    second: str
+    comparison: metrics.Comparison
+    corrected: float
 
 
 @dataclass(frozen=True)
@@ -90,15 +121,24 @@ class Summary:
     unit: str
     units: int
 
+    def shown(self, name: Shown) -> Rate:
+        """The rate of something shown."""
+        return self.rates["wer"].complement() if name == "1-wer" else self.rates[name]
+
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of a configuration, and their summaries by row, fraction and probe (only where a cell is finished)."""
+    """Cells of a configuration, and their summaries by row, fraction and probe (only where a cell is finished).
+
+    Attributes:
+        unit: what is resampled in all of it.
+    """
 
     config: TableConfig
     out: Path
     cells: list[Cell]
     summaries: dict[tuple[str, float, Probe], Summary] = field(default_factory=dict)
+    unit: Unit = "sample"
 
     @property
     def failed(self) -> list[Cell]:
@@ -124,18 +164,41 @@ class Table:
         """What the finished cells of a row say, None if there is none."""
         return self.summaries.get((row, fraction, probe))
 
-    def best(self, fraction: float, metric: Metric, probe: Probe = "none") -> str | None:
-        """Row with the best mean at a fraction if its difference to the baseline is significant.
+    def best(self, fraction: float, metric: Metric, probe: Probe = "none") -> frozenset[str]:
+        """Rows of a column that nothing shows to be worse than the best: that and all it is not separable from.
 
-        The baseline itself counts as best only if every other row differs significantly.
+        Two rows are separable if their paired difference is significant after Holm's correction for all comparisons
+        with the best. Empty if there are fewer than two rows.
         """
-        found = {row: self.summary(row, fraction, probe) for row in self.config.rows}
-        rates = {row: summary.rates[metric] for row, summary in found.items() if summary}
-        if len(rates) < 2 or self.baseline not in rates:
-            return None
-        row = (max if metric == "wacc" else min)(rates, key=lambda name: rates[name].mean)
-        judged = [rates[row]] if row != self.baseline else [rates[name] for name in rates if name != row]
-        return row if all(rate.significant for rate in judged) else None
+        rates = {row: found.rates[metric] for row in self.config.rows if (found := self.summary(row, fraction, probe))}
+        if len(rates) < 2:
+            return frozenset()
+        first = (max if metric == "wacc" else min)(rates, key=lambda name: rates[name].mean)
+        others = [row for row in rates if row != first]
+        compared = [self.compare(first, row, fraction, metric, probe) for row in others]
+        corrected = metrics.holm([1.0 if comparison is None else comparison.p for comparison in compared])
+        return frozenset([first, *(row for row, p in zip(others, corrected, strict=True) if p >= SIGNIFICANT)])
+
+    def compare(
+        self, first: str, second: str, fraction: float, metric: Metric, probe: Probe = "none"
+    ) -> metrics.Comparison | None:
+        """Rate of the second row less that of the first, on the samples and seeds of both; None if there are none."""
+        sources = [self._sources(row, fraction, probe) for row in (first, second)]
+        return _compare(sources[0], sources[1], self.unit, self.config.data.level).get(metric)
+
+    def pairs(self, fraction: float, metric: Metric, probe: Probe = "none") -> list[Pair]:
+        """All pairs of rows of a column, in the order of the rows."""
+        rows = [row for row in self.config.rows if self.summary(row, fraction, probe)]
+        compared = [(*pair, self.compare(*pair, fraction, metric, probe)) for pair in combinations(rows, 2)]
+        found = [(first, second, comparison) for first, second, comparison in compared if comparison is not None]
+        corrected = metrics.holm([comparison.p for _, _, comparison in found])
+        return [Pair(*pair, p) for pair, p in zip(found, corrected, strict=True)]
+
+    def _sources(self, row: str, fraction: float, probe: Probe) -> tuple[_Source, ...]:
+        key = (row, fraction, probe)
+        return tuple(
+            _source(cell) for cell in self.cells if cell.result and (cell.row, cell.fraction, cell.probe) == key
+        )
 
 
 def baseline(config: TableConfig) -> str | None:
@@ -145,17 +208,29 @@ def baseline(config: TableConfig) -> str | None:
 
 def summarise(config: TableConfig, out: Path, cells: Sequence[Cell]) -> Table:
     """Table of cells whose predictions lie in their folders."""
-    finished: dict[tuple[str, float, Probe], dict[int, Cell]] = {}
+    finished: dict[tuple[str, float, Probe], list[_Source]] = {}
     for cell in cells:
         if cell.result is not None:
-            finished.setdefault((cell.row, cell.fraction, cell.probe), {})[cell.seed] = cell
-    first = baseline(config)
+            finished.setdefault((cell.row, cell.fraction, cell.probe), []).append(_source(cell))
+    level, first = config.data.level, baseline(config)
+    unit = _unit([source for sources in finished.values() for source in sources], level, config.interval_unit)
     summaries = {}
-    for key, of_seed in finished.items():
-        reference = finished.get((first or "", *key[1:]), {}) if key[0] != first else {}
-        sources, others = (tuple(_source(cells[seed]) for seed in sorted(cells)) for cells in (of_seed, reference))
-        summaries[key] = _summary(key, sources, others, config.data.level)
-    return Table(config, out, list(cells), summaries)
+    for key, sources in finished.items():
+        reference = finished.get((first or "", *key[1:]), []) if key[0] != first else []
+        summaries[key] = _summary(key, tuple(sources), tuple(reference), unit, level)
+    return Table(config, out, list(cells), _corrected(summaries), unit)
+
+
+def _corrected(summaries: dict[tuple[str, float, Probe], Summary]) -> dict[tuple[str, float, Probe], Summary]:
+    """The summaries with p-values corrected for all rows of their column."""
+    rates = {key: dict(summary.rates) for key, summary in summaries.items()}
+    columns = {key[1:] for key in summaries}
+    for column, metric in product(columns, METRICS):
+        compared = [(key, rates[key][metric]) for key in rates if key[1:] == column and rates[key][metric].comparison]
+        values = metrics.holm([rate.comparison.p for _, rate in compared if rate.comparison])
+        for (key, rate), p in zip(compared, values, strict=True):
+            rates[key][metric] = rate._replace(corrected=p)
+    return {key: replace(summary, rates=rates[key]) for key, summary in summaries.items()}
 
 
 class _Source(NamedTuple):
@@ -168,17 +243,10 @@ class _Source(NamedTuple):
 
 
 class _Counts(NamedTuple):
-    """Count table of a cell with the id and group of each sample."""
+    """Count table of a cell with the id of each sample and the units it may belong to."""
 
-    ids: list[str]
-    groups: list[str]
-    unit: str
+    items: list[Prediction]
     counts: NDArray[np.int64]
-
-    def take(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Rows of the given ids, in their order."""
-        position = {name: i for i, name in enumerate(self.ids)}
-        return self.counts[[position[name] for name in ids]]
 
 
 def _source(cell: Cell) -> _Source:
@@ -189,10 +257,14 @@ def _source(cell: Cell) -> _Source:
 
 @lru_cache(maxsize=64)
 def _counts(source: _Source, level: metrics.Level) -> _Counts:
-    predictions = read_predictions(source.path)
-    groups, unit = grouping(predictions)
-    counts = metrics.count([item.written for item in predictions], [item.read for item in predictions], level)
-    return _Counts([item.id for item in predictions], groups, unit, counts)
+    items = read_predictions(source.path)
+    return _Counts(items, metrics.count([item.written for item in items], [item.read for item in items], level))
+
+
+def _unit(sources: Sequence[_Source], level: metrics.Level, wanted: Unit | None) -> Unit:
+    """The coarsest unit that all cells know."""
+    found: set[Unit] = {grouping(_counts(source, level).items, wanted)[1] for source in sources}
+    return max(found, key=UNITS.index, default="sample")
 
 
 @lru_cache(maxsize=1024)  # the table is written anew after every cell
@@ -200,34 +272,48 @@ def _summary(
     key: tuple[str, float, Probe],
     sources: tuple[_Source, ...],
     reference: tuple[_Source, ...],
+    unit: Unit,
     level: metrics.Level,
 ) -> Summary:
-    """Summary of the cells of one row, fraction and probe, by seed."""
-    cells = {source.seed: _counts(source, level) for source in sources}
-    others = {source.seed: _counts(source, level) for source in reference}
-    tables = np.concatenate([cell.counts for cell in cells.values()])
-    groups = [group for cell in cells.values() for group in cell.groups]
-    scores = metrics.score_counts(tables, groups, seed=0, unit=next(iter(cells.values())).unit)
-    pairs = [(others[seed], cell) for seed, cell in cells.items() if seed in others]
-    comparisons = _compare(pairs) if pairs else {}
+    """Summary of the cells of one row, fraction and probe."""
+    cells = [(source.seed, _counts(source, level)) for source in sources]
+    tables = np.concatenate([cell.counts for _, cell in cells])
+    groups = [name for _, cell in cells for name in _groups(cell.items, unit)]
+    runs = [seed for seed, cell in cells for _ in cell.items]
+    scores = metrics.score_counts(tables, groups, seed=0, unit=unit, runs=runs)
+    comparisons = _compare(reference, sources, unit, level)
     rates: dict[Metric, Rate] = {}
     for metric, values in zip(METRICS, zip(*(source.rates for source in sources), strict=True), strict=True):
         deviation = statistics.stdev(values) if len(values) > 1 else None
         interval = getattr(scores, f"{metric}_ci")
         rates[metric] = Rate(statistics.fmean(values), deviation, interval, comparisons.get(metric))
-    return Summary(*key, tuple(cells), rates, scores.unit, scores.units)
+    seeds = tuple(source.seed for source in sources)
+    return Summary(*key, seeds, rates, scores.unit, scores.units)
 
 
-def _compare(pairs: Sequence[tuple[_Counts, _Counts]]) -> dict[Metric, metrics.Comparison]:
-    """Comparison of (reference, row) over the samples both read, seeds together."""
-    first, second, groups = [], [], []
-    for left, right in pairs:
-        common = set(left.ids) & set(right.ids)
-        ids = [name for name in right.ids if name in common]
-        first.append(left.take(ids))
-        second.append(right.take(ids))
-        groups += [group for name, group in zip(right.ids, right.groups, strict=True) if name in common]
+@lru_cache(maxsize=1024)
+def _compare(
+    first: tuple[_Source, ...], second: tuple[_Source, ...], unit: Unit, level: metrics.Level
+) -> dict[Metric, metrics.Comparison]:
+    """Comparison of two rows over the samples and seeds both read."""
+    left, right, groups, runs = [], [], [], []
+    others = {source.seed: _counts(source, level) for source in first}
+    for source in second:
+        if source.seed not in others:
+            continue
+        cell, other = _counts(source, level), others[source.seed]
+        place = {item.id: position for position, item in enumerate(other.items)}
+        common = [(place[item.id], position) for position, item in enumerate(cell.items) if item.id in place]
+        left.append(other.counts[[position for position, _ in common]])
+        right.append(cell.counts[[position for _, position in common]])
+        groups += _groups([cell.items[position] for _, position in common], unit)
+        runs += [source.seed] * len(common)
     if not groups:
         return {}
-    tables = np.concatenate(first), np.concatenate(second)
-    return {metric: metrics.compare(*tables, groups, metric) for metric in METRICS}
+    tables = np.concatenate(left), np.concatenate(right)
+    return {metric: metrics.compare(*tables, groups, metric, runs=runs) for metric in METRICS}
+
+
+def _groups(items: Sequence[Prediction], unit: Unit) -> list[str]:
+    """Unit of each sample."""
+    return [item.id if unit == "sample" else str(getattr(item, unit)) for item in items]

@@ -35,9 +35,9 @@ def test_result_is_what_the_reader_read(trained, tmp_path):
     assert [item.id for item in items] == [samples[row].id for row in rows]
     texts = Reader.load(model, "cpu").read([samples[row].load() for row in rows])
     assert [(item.read, item.confidence) for item in items] == [(text, round(value, 4)) for text, value in texts]
-    scores = metrics.score([i.written for i in items], [i.read for i in items], [i.page for i in items], "word")
+    scores = metrics.score([i.written for i in items], [i.read for i in items], None, "word")  # three pages are too few
     assert (result["wacc"], result["cer"], result["cer_ci"]) == (scores.wacc, scores.cer, list(scores.cer_ci))
-    assert (result["n"], result["unit"], result["units"]) == (17, "page", 3)
+    assert (result["n"], result["unit"], result["units"]) == (17, "sample", 17)
     assert (result["fraction"], result["seed"], result["split"], result["level"]) == (0.5, 3, "test", "word")
     assert result["model_sha256"] == sha256(model.read_bytes())
     assert len(result["subset_sha256"]) == 64
@@ -81,11 +81,39 @@ def test_predictions_come_back_as_written(tmp_path):
         read_predictions(tmp_path / "none.csv")
 
 
-def test_groups_are_pages_then_writers_then_samples():
-    items = [Prediction("1", "p", "w", "a", "a", 1), Prediction("2", "q", "v", "a", "b", 1)]
-    assert grouping(items) == (["p", "q"], "page")
-    assert grouping([item._replace(page="p") for item in items]) == (["w", "v"], "writer")
-    assert grouping([items[0], items[1]._replace(page="", writer="")]) == (["1", "2"], "sample")
+def items_of(writers, pages, count=60):
+    """Samples of hands and pages; 0 = unknown."""
+    return [
+        Prediction(str(i), f"p{i % pages}" if pages else "", f"w{i % writers}" if writers else "", "a", "a", 1)
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("writers", "pages", "unit", "units"),
+    [
+        (8, 60, "writer", 8),  # one image a page
+        (5, 5, "writer", 5),
+        (4, 12, "page", 12),  # one archive by a few clerks
+        (1, 12, "page", 12),
+        (0, 12, "page", 12),
+        (6, 0, "writer", 6),
+        (4, 4, "sample", 60),
+        (0, 0, "sample", 60),
+    ],
+)
+def test_the_unit_is_the_coarsest_known_with_enough_members(writers, pages, unit, units):
+    groups, found = grouping(items_of(writers, pages))
+    assert (found, len(set(groups))) == (unit, units)
+    assert grouping(items_of(writers, pages), "sample")[1] == "sample"
+
+
+def test_a_unit_that_not_every_sample_has_is_not_known():
+    items = items_of(8, 60)
+    assert grouping([items[0]._replace(writer=""), *items[1:]])[1] == "page"
+    with pytest.raises(UserError, match=r"writer is not known of every sample.*60 pages, 60 samples"):
+        grouping([items[0]._replace(writer=""), *items[1:]], "writer")
+    assert grouping(items, "page")[1] == "page"
 
 
 def test_score_counts_empty_readings_and_confusions():

@@ -1,8 +1,11 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import product
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
@@ -15,7 +18,7 @@ from htr_ssl.config_files import dump_config
 from htr_ssl.data.augment import VIEWS
 from htr_ssl.experiments import pictures, render, report, table
 from htr_ssl.experiments.caption import caption
-from htr_ssl.experiments.evaluate import Prediction
+from htr_ssl.experiments.evaluate import Prediction, score
 from htr_ssl.files import write_text
 
 SHARES = {"none": 0.8, "linear": 0.2, "bilstm": 0.5}
@@ -48,22 +51,25 @@ def test_markdown_has_every_value(results):
     assert f"| masked\\_image | **{100 * rate.mean:.1f} {spread}** |" in text
     rows = [line for line in text.split("\n") if line.startswith("| ")]
     assert {line.count("|") for line in rows} == {4}
-    assert re.search(r"^\| Δ \| \+\d+\.\d \[\+.*\], p < 0\.001 \|", text, re.MULTILINE)
+    assert re.search(r"^\| Δ \| \+\d+\.\d \[\+.*\], p < 0\.001, Holm p < 0\.001 \|", text, re.MULTILINE)
     assert re.search(r"masked\\_image \| .* – \|$", text, re.MULTILINE)
 
 
 def test_caption_states_the_protocol(results):
     text = caption(results)
     for part in (
-        "a.parquet, word images; test split, n = 120",
+        "Results on a.parquet, word images, test split, n = 120",
         "5 %: 15 labels, seeds 0, 1; 100 %: 300 labels",
         "crnn (preset small",
         "masked_image (2000 steps of 32 images, Muon, peak learning rate 0.001)",
         "with seed 0, and shared by all fractions and seeds",
         "NFC, single spaces",
         "WAcc is the share of word images read exactly",
-        "± is the standard deviation over seeds (n − 1), [ ] the 95 % bootstrap interval over 12 pages",
+        "± is the standard deviation over seeds (n − 1), [ ] the 95 % bootstrap interval over 12 pages and over seeds",
         "difference to supervised",
+        "sign-flip test over 12 pages (exact where at most 16 differ)",
+        "Holm's p is corrected for the 1 comparisons of a column",
+        "Bold are the best mean of a column and all rows that are not separable from it",
         "1 of 8 cells not run yet",
     ):
         assert part in text, part
@@ -135,12 +141,14 @@ def test_probes_are_parts_of_their_own(probed):
     heads = [line for line in text.split("\n") if line.startswith("## ")]
     assert heads == ["## Full fine-tuning", "## Frozen encoder, linear probe", "## Frozen encoder, BiLSTM probe"]
     for part, share in zip(text.split("\n## ")[1:], SHARES.values(), strict=True):
-        values = re.findall(r"^\| (?:supervised|masked)[^|]*\| (\d+\.\d)", part, re.MULTILINE)
+        values = re.findall(r"^\| (?:supervised|masked)[^|]*\| \**(\d+\.\d)", part, re.MULTILINE)
         assert [float(value) for value in values[:2]] == pytest.approx([100 * share] * 2, abs=15)
     assert "Of half the backbone's frames are probed" in text
     assert caption(probed).count("Under a probe the encoder is frozen") == 1
     assert report.table(probed).count("<h3>") == 3
-    assert pixels(pictures.curve(probed)).shape[1] > 2.5 * pixels(pictures.curve(probed, "cer")).shape[0]
+    one, both = pixels(pictures.curve(probed, "cer")), pixels(pictures.curve(probed))
+    assert one.shape[1] > 2.5 * one.shape[0]
+    assert both.shape[0] > 2.5 * one.shape[0], "a row of WAcc and CER for each probe"
 
 
 def test_csv_is_long_and_exact(results):
@@ -163,7 +171,77 @@ def test_latex_is_escaped_and_even(results):
     assert r"masked\_image & \textbf{" in text
     assert not re.search(r"(?<!\\)[%#_]", text.split("\n", 1)[1])
     assert text.count("{") == text.count("}")
-    assert not re.search("[±−–Δ×]", text)
+    assert not re.search("[±−–Δ×≥<]", text.replace("$<$", ""))
+    short, notes = text.split("\\caption{")[1].split("\\label{tab:table}")
+    assert len(short) < 300
+    assert "Text normalisation" not in short
+    assert "Text normalisation" in notes.split("\\end{tabular}")[1]
+
+
+def test_latex_escapes_every_character_of_names(results, tmp_path):
+    name = r"a<b>&c%d_e#f$g{h}i\j~k^l|m"
+    made = replace(results, config=results.config.model_copy(update={"name": name}))
+    data = made.config.data.model_copy(update={"source": f"{name}.parquet"})
+    text = render.latex(replace(made, config=made.config.model_copy(update={"data": data})))
+    escaped = r"a$<$b$>$\&c\%d\_e\#f\$g\{h\}i\textbackslash{}j\textasciitilde{}k\textasciicircum{}l\textbar{}m"
+    assert text.count(escaped) == 2
+    assert re.search(r"\\label\{tab:[\w-]+\}", text)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not there")
+def test_latex_compiles(results, probed, tmp_path):
+    tables = [*(render.latex(found) for found in (results, probed))]
+    name = "a<b>&c%d_e#f^g~h|i…"
+    tables.append(render.latex(replace(results, config=results.config.model_copy(update={"name": name}))))
+    body = "\n".join(tables)
+    (tmp_path / "t.tex").write_text(
+        f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    )
+    command = ["pdflatex", "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "undefined" not in done.stdout.lower()
+
+
+def test_lines_show_one_minus_wer_beside_wacc(tmp_path):
+    """Inserted words cost nothing in WAcc: "a b" read as "a x y z b" is 100 %."""
+    read = [("a b", "a x y z b")] * 5 + [("a b", "a b")] * 5
+    items = [Prediction(str(i), f"p{i}", "", *texts, 1.0) for i, texts in enumerate(read)]
+    value = {"data": {"source": "a.parquet", "level": "line"}, "rows": {"supervised": []}, "fractions": [1.0]}
+    config = TableConfig.model_validate(value)
+    write_text(tmp_path / "config.yaml", dump_config(config))
+    put_result(table.collect(tmp_path).config, tmp_path, "supervised", 1.0, 0, items)
+    found = table.collect(tmp_path)
+    text = render.markdown(found)
+    assert text.index("| WAcc [%]") < text.index("| 1 − WER [%]") < text.index("| CER [%]")
+    assert "| supervised | 100.0 [72.2, 100.0] |" in text
+    assert re.search(r"1 − WER.*\n.*\n\| supervised \| 25\.0 \[", text)
+    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(render.csv_text(found)))}
+    assert float(rows["1-wer"]["mean"]) == 1 - float(rows["wer"]["mean"]) == 0.25
+    assert float(rows["1-wer"]["low"]) == 1 - float(rows["wer"]["high"])
+    assert score(items, "line")["1-wer"] == 0.25
+    assert "1-wer" not in score(items, "word")
+    assert "1 − WER does" in caption(found)
+
+
+def test_few_units_come_with_a_warning(tmp_path):
+    cells = {("supervised", 0.05, 0): predictions(0.4, 1, pages=8), ("masked", 0.05, 0): predictions(0.6, 2, pages=8)}
+    text = caption(collected(tmp_path, cells, [0]))
+    assert "only 8 pages, fewer than 10" in text
+
+
+def test_all_pairs_are_written_on_request(tmp_path):
+    rows = {"supervised": [], "a": METHOD, "b": METHOD * 2}
+    cells = {(row, 0.1, 0): predictions(0.3 + 0.2 * place, place) for place, row in enumerate(rows)}
+    found = collected(tmp_path, cells, [0], rows, [0.1])
+    render.write(found)
+    assert not (tmp_path / "pairs.md").exists()
+    render.write(replace(found, config=found.config.model_copy(update={"pairs": True})))
+    text = (tmp_path / "pairs.md").read_text(encoding="utf-8")
+    assert text.count("| b | ") == 3
+    written = list(csv.DictReader(io.StringIO((tmp_path / "pairs.csv").read_text())))
+    assert len(written) == 3 * 3
+    assert all(float(row["p"]) <= float(row["p_holm"]) for row in written)
 
 
 @pytest.mark.parametrize("metric", ["wacc", "cer", "wer"])
@@ -173,6 +251,40 @@ def test_curve_shows_every_row_in_its_colour(results, metric):
     black = (image.sum(2) < 30).sum()
     assert blue > 300
     assert black > 300
+
+
+def test_axes_begin_at_zero_and_cer_stands_beside_wacc(results, monkeypatch):
+    figures = []
+    monkeypatch.setattr(pictures, "_png", lambda figure: figures.append(figure) or b"")
+    pictures.curve(results)
+    places = figures[0].axes
+    assert [place.get_ylabel() for place in places] == ["word accuracy [%]", "character error rate [%]"]
+    assert all(place.get_ylim()[0] == 0 for place in places)
+
+
+def test_one_fraction_has_bars_that_do_not_lie_on_each_other(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(pictures, "_png", lambda figure: figures.append(figure) or b"")
+    rows = {"supervised": [], **{f"row_{i}": METHOD * (i + 1) for i in range(9)}}
+    cells = {(row, 0.1, 0): predictions(0.4, place) for place, row in enumerate(rows)}
+    pictures.curve(collected(tmp_path, cells, [0], rows, [0.1]))
+    for place in figures[0].axes:
+        spans = sorted((bar.get_y(), bar.get_y() + bar.get_height()) for bar in place.patches)
+        assert len(spans) == 10
+        assert all(upper <= lower for (_, upper), (lower, _) in pairwise(spans))
+        assert [text.get_text() for text in place.get_yticklabels()] == list(rows)
+        assert place.get_xlim()[0] == 0
+
+
+def test_lines_of_many_rows_do_not_lie_on_each_other(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(pictures, "_png", lambda figure: figures.append(figure) or b"")
+    rows = {"supervised": [], **{f"row_{i}": METHOD * (i + 1) for i in range(12)}}
+    cells = {(row, at, 0): predictions(0.4, 0) for row in rows for at in (0.1, 0.15)}
+    pictures.curve(collected(tmp_path, cells, [0], rows, [0.1, 0.15]))
+    points = sorted(float(x) for line in figures[0].axes[0].containers for x in line[0].get_xdata())
+    assert len({round(x, 6) for x in points}) == 26
+    assert sum(x < 0.1225 for x in points) == 13, "neighbouring fractions stay apart"
 
 
 def test_curve_of_nothing_is_a_picture(tmp_path):

@@ -1,21 +1,22 @@
 import statistics
 
+import numpy as np
 import pytest
 from handmade import predictions, put_result
 
 from htr_ssl import metrics
 from htr_ssl.config import TableConfig
 from htr_ssl.config_files import dump_config
-from htr_ssl.experiments import table
+from htr_ssl.experiments import render, table
 from htr_ssl.experiments.evaluate import score
 from htr_ssl.files import write_text
 
 METHOD = [{"method": {"name": "masked_image"}}]
 
 
-def collected(out, cells, seeds=(0, 1, 2), rows=None, fractions=(0.05,)):
+def collected(out, cells, seeds=(0, 1, 2), rows=None, fractions=(0.05,), **more):
     """Table of given readings, {(row, fraction, seed): predictions}."""
-    value = {"rows": rows or {"supervised": [], "masked": METHOD}, "fractions": fractions, "seeds": list(seeds)}
+    value = {"rows": rows or {"supervised": [], "masked": METHOD}, "fractions": fractions, "seeds": list(seeds), **more}
     config = TableConfig.model_validate({**value, "data": {"source": "a.parquet", "level": "word"}})
     write_text(out / "config.yaml", dump_config(config))
     config = table.collect(out).config
@@ -61,16 +62,18 @@ def test_comparison_is_paired_on_the_seeds_both_have(tmp_path):
     cells |= {("masked", 0.05, seed): value for seed, value in other.items()}
     rate = collected(tmp_path, cells).summaries["masked", 0.05, "none"].rates["wacc"]
     first, second = (
-        sum(metrics.count([i.written for i in items[s]], [i.read for i in items[s]], "word") for s in (0, 1))
+        np.concatenate(
+            [metrics.count([i.written for i in items[s]], [i.read for i in items[s]], "word") for s in (0, 1)]
+        )
         for items in (base, other)
     )
-    expected = metrics.compare(first, second, [item.page for item in base[0]], "wacc")
+    expected = metrics.compare(first, second, [i.page for i in base[0]] * 2, "wacc", runs=[0] * 120 + [1] * 120)
     assert rate.comparison == expected
     assert rate.significant
     assert rate.comparison.difference > 0
 
 
-def test_the_best_row_is_named_only_if_its_difference_is_significant(tmp_path):
+def test_best_are_the_best_mean_and_all_that_is_not_separable_from_it(tmp_path):
     rows = {"supervised": [], "near": METHOD, "far": METHOD * 2}
     cells = {}
     for fraction, far in ((0.1, 0.5), (1.0, 0.9)):
@@ -80,25 +83,74 @@ def test_the_best_row_is_named_only_if_its_difference_is_significant(tmp_path):
     result = collected(tmp_path, cells, [0], rows, [0.1, 1.0])
     assert result.baseline == "supervised"
     for metric in ("wacc", "cer", "wer"):
-        assert result.best(0.1, metric) is None
-        assert result.best(1.0, metric) == "far"
+        assert result.best(0.1, metric) == set(rows)
+        assert result.best(1.0, metric) == {"far"}
 
 
-def test_the_supervised_row_is_best_only_if_all_others_are_worse(tmp_path):
+def test_a_row_that_equals_the_best_is_as_bold(tmp_path):
     rows = {"supervised": [], "a": METHOD, "b": METHOD * 2}
-    cells = {("supervised", 0.1, 0): predictions(0.9, 1), ("a", 0.1, 0): predictions(0.3, 2)}
-    result = collected(tmp_path / "one", cells | {("b", 0.1, 0): predictions(0.4, 3)}, [0], rows, [0.1])
-    assert result.best(0.1, "wacc") == "supervised"
-    result = collected(tmp_path / "two", cells | {("b", 0.1, 0): predictions(0.89, 1)}, [0], rows, [0.1])
-    assert result.best(0.1, "wacc") is None
+    cells = {("supervised", 0.1, 0): predictions(0.3, 1), ("a", 0.1, 0): predictions(0.9, 2)}
+    result = collected(tmp_path / "one", cells | {("b", 0.1, 0): predictions(0.88, 3)}, [0], rows, [0.1])
+    assert result.best(0.1, "wacc") == {"a", "b"}
+    assert render.markdown(result).count("**") == 2 * 2 * 3
+    result = collected(tmp_path / "two", cells | {("b", 0.1, 0): predictions(0.6, 3)}, [0], rows, [0.1])
+    assert result.best(0.1, "wacc") == {"a"}
 
 
-def test_without_a_supervised_row_nothing_is_compared(tmp_path):
+def test_without_a_supervised_row_only_the_best_are_told_apart(tmp_path):
     cells = {("a", 0.1, 0): predictions(0.9, 1), ("b", 0.1, 0): predictions(0.1, 2)}
     result = collected(tmp_path, cells, [0], {"a": METHOD, "b": METHOD * 2}, [0.1])
     assert result.baseline is None
-    assert result.best(0.1, "wacc") is None
+    assert result.best(0.1, "wacc") == {"a"}
     assert all(rate.comparison is None for summary in result.summaries.values() for rate in summary.rates.values())
+
+
+def test_p_values_are_corrected_for_the_rows_of_a_column(tmp_path):
+    readings = {"supervised": (0.5, 7), "a": (0.6, 11), "b": (0.65, 10), "c": (0.55, 9), "d": (0.9, 8)}
+    rows = {name: METHOD * place for place, name in enumerate(readings)}
+    cells = {(row, 0.1, 0): predictions(*given) for row, given in readings.items()}
+    result = collected(tmp_path, cells, [0], rows, [0.1])
+    rates = [result.summary(row, 0.1).rates["cer"] for row in rows if row != "supervised"]
+    assert [rate.corrected for rate in rates] == metrics.holm([rate.comparison.p for rate in rates])
+    assert any(rate.comparison.p < 0.05 <= rate.corrected for rate in rates), "the correction changes nothing"
+    assert all(rate.significant == (rate.corrected < 0.05) for rate in rates)
+
+
+def test_all_pairs_of_a_column(tmp_path):
+    rows = {"supervised": [], "a": METHOD, "b": METHOD * 2}
+    cells = {(row, 0.1, 0): predictions(0.3 + 0.2 * place, place) for place, row in enumerate(rows)}
+    result = collected(tmp_path, cells, [0], rows, [0.1])
+    pairs = result.pairs(0.1, "cer")
+    assert [pair[:2] for pair in pairs] == [("supervised", "a"), ("supervised", "b"), ("a", "b")]
+    assert pairs[0].comparison == result.summary("a", 0.1).rates["cer"].comparison
+    assert [pair.corrected for pair in pairs] == metrics.holm([pair.comparison.p for pair in pairs])
+
+
+def test_the_unit_is_the_coarsest_that_all_cells_know(tmp_path):
+    base, other = (
+        [item._replace(writer=f"w{int(item.page[1:]) // 2}") for item in predictions(s, 1)] for s in (0.4, 0.6)
+    )
+    cells = {("supervised", 0.05, 0): base, ("masked", 0.05, 0): other}
+    result = collected(tmp_path / "one", cells, [0])
+    assert {(s.unit, s.units) for s in result.summaries.values()} == {("writer", 6)}
+    cells[("masked", 0.05, 0)] = [item._replace(writer="") for item in other]
+    result = collected(tmp_path / "two", cells, [0])
+    assert {(s.unit, s.units) for s in result.summaries.values()} == {("page", 12)}
+    result = collected(tmp_path / "three", cells, [0], interval_unit="sample")
+    assert {(s.unit, s.units) for s in result.summaries.values()} == {("sample", 120)}
+
+
+def test_several_seeds_widen_the_interval(tmp_path):
+    """Both sources of variance: other units, other trainings."""
+    cells = {("supervised", 0.05, seed): predictions(0.3 + 0.2 * seed, 5) for seed in range(3)}
+    rate = collected(tmp_path / "three", cells).summaries["supervised", 0.05, "none"].rates["wacc"]
+    alone = collected(tmp_path / "one", {k: v for k, v in cells.items() if k[2] == 1}, [1]).summaries
+    single = alone["supervised", 0.05, "none"].rates["wacc"].interval
+    assert rate.interval[1] - rate.interval[0] > 1.5 * (single[1] - single[0])
+    base = {("supervised", 0.05, seed): predictions(0.3, 5) for seed in range(3)}
+    both = base | {("masked", 0.05, seed): items for (_, _, seed), items in cells.items()}
+    found = collected(tmp_path / "both", both).summaries["masked", 0.05, "none"].rates["wacc"].comparison
+    assert found.interval[0] < 0.05, "with other seeds the difference could be nearly that of seed 0"
 
 
 def test_samples_only_one_of_them_read_are_left_out_of_the_comparison(tmp_path):
