@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Precision = Annotated[
@@ -16,6 +17,7 @@ Precision = Annotated[
 Scope = Literal["backbone", "encoder"]
 Probe = Literal["none", "linear", "bilstm"]
 Unit = Literal["writer", "page", "sample"]
+_LARGEST_PIPELINE = 1 << 20  # bytes of a file with a pipeline
 
 
 class Strict(BaseModel):
@@ -68,6 +70,28 @@ class DataConfig(Strict):
     """Options of the synthetic handwriting (only with `source: synthetic`)."""
 
 
+def _pipeline(value: Any) -> Any:
+    """Content of the file that is named, so that a run holds what it was made with."""
+    if not value:  # zero switches every kind of augmentation off
+        return None
+    if not isinstance(value, str):
+        return value
+    try:
+        with open(value, "rb") as file:
+            text = file.read(_LARGEST_PIPELINE + 1)
+        content = yaml.safe_load(text) if len(text) <= _LARGEST_PIPELINE else None
+    except OSError as error:
+        raise ValueError(f"{value}: {error.strerror}; check the path") from error
+    except (yaml.YAMLError, UnicodeError, RecursionError) as error:
+        raise ValueError(f"{value}: this is neither YAML nor JSON ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("transform"), dict):
+        raise ValueError(
+            f"{value}: this is no pipeline of albumentations, which has the key transform; write it with "
+            "albumentations.save(pipeline, path, data_format='yaml')"
+        )
+    return {"transform": content["transform"]}
+
+
 class AugmentConfig(Strict):
     """Random changes of training images; all zero switches augmentation off.
 
@@ -110,6 +134,9 @@ class AugmentConfig(Strict):
     mask: float = Field(0.05, ge=0, lt=1)
     """Largest share of columns painted over with paper, in spans of a quarter of the height, which
     may join."""
+    pipeline: Annotated[dict[str, Any] | None, BeforeValidator(_pipeline)] = None
+    """File with your own changes of the pixels, a pipeline that albumentations saved as YAML or JSON; they come before
+    all others (needs the extra `albumentations`)."""
 
 
 class TrainConfig(Strict):

@@ -20,6 +20,7 @@ from htr_ssl.data import _ink
 from htr_ssl.data._ink import signed
 from htr_ssl.data.batch import Images
 from htr_ssl.encoders._frames import valid
+from htr_ssl.views.pipeline import Pipeline
 
 VIEWS = AugmentConfig(
     slant=0.35,
@@ -54,6 +55,7 @@ class TextAugment:
     def __init__(self, config: AugmentConfig, shift_x: float = 0.0) -> None:
         self.config = config
         self.shift_x = shift_x
+        self.pipeline = None if config.pipeline is None else Pipeline(config.pipeline)
 
     def __call__(
         self,
@@ -77,6 +79,8 @@ class TextAugment:
         n = images.pixels.shape[0]
         if stretch is None:
             stretch = self.draw_stretch(n, generator)
+        if self.pipeline is not None:
+            images = self.pipeline(images, generator)
         ink = 1 - images.pixels
         ink = ink * valid(images.widths, ink.shape[3])[:, None, None, :]
         widths = self.stretched(images.widths, stretch)
