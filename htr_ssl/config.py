@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 Precision = Annotated[
     Literal["auto", "32", "bf16"], BeforeValidator(lambda value: "32" if type(value) is int and value == 32 else value)
@@ -20,10 +20,24 @@ Unit = Literal["writer", "page", "sample"]
 _LARGEST_PIPELINE = 1 << 20  # bytes of a file with a pipeline
 
 
+CHECKED = "plugins are checked"
+"""Context of a validation whose caller checks the options of plugins himself, because he knows where they stand."""
+
+
 class Strict(BaseModel):
     """Base of every configuration: unknown keys are errors, values cannot change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("encoder", "method", "synthetic", mode="before", check_fields=False)
+    @classmethod
+    def _plugin(cls, value: Any, info: ValidationInfo) -> Any:
+        """A plugin's name alone becomes a mapping; its name and options are checked by the plugin."""
+        if info.context == CHECKED or value is None:
+            return value
+        from htr_ssl.config_plugins import check_plugin
+
+        return check_plugin(str(info.field_name), value, info.data.get("source", "synthetic") == "synthetic")
 
 
 class PluginConfig(BaseModel):

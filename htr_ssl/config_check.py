@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from htr_ssl.config import FinetuneConfig, PluginConfig, PretrainConfig, Strict, TableConfig
+from htr_ssl.config import CHECKED, FinetuneConfig, PluginConfig, PretrainConfig, Strict, TableConfig
 from htr_ssl.config_plugins import Place, is_model, members, plugin_places
 from htr_ssl.errors import UserError
 from htr_ssl.yaml_tree import Keys, Tree, dotted
@@ -82,7 +82,7 @@ def _line(fault: str) -> int:
 
 def _validate(value: Any, model: type[Model]) -> Model:
     # JSON in strict mode: true is no number and 5 is no text, but a list may become a tuple and text a path.
-    return model.model_validate_json(json.dumps(value), strict=True)
+    return model.model_validate_json(json.dumps(value), strict=True, context=CHECKED)
 
 
 def _plugin_mistakes(tree: Tree, place: Place, root: type[BaseModel]) -> Iterator[tuple[Keys, str]]:

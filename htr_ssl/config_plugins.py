@@ -7,10 +7,12 @@ from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from htr_ssl import plugins
 from htr_ssl.config import PluginConfig
-from htr_ssl.yaml_tree import Keys
+from htr_ssl.errors import UserError
+from htr_ssl.yaml_tree import Keys, Tree
 
 PACKAGES = {"encoder": "htr_ssl.encoders", "method": "htr_ssl.methods", "synthetic": "htr_ssl.data"}
 """Key -> package of the plugin whose ``Config`` checks what stands below it."""
@@ -49,6 +51,34 @@ class Place(NamedTuple):
     def own(self) -> dict[str, Any]:
         """Options without the name."""
         return {key: value for key, value in self.options.items() if not (self.named and key == "name")}
+
+
+def check_plugin(key: str, value: Any, used: bool) -> Any:
+    """Value of a key that picks a plugin or holds the options of one, as a configuration has it.
+
+    Args:
+        key: encoder, method or synthetic.
+        value: a name, a mapping, or a `PluginConfig`.
+        used: False for options that nothing reads.
+
+    Raises:
+        ValueError: there is no such plugin, or it has no such options; one line per mistake.
+    """
+    from htr_ssl.config_check import checked
+
+    if isinstance(value, PluginConfig):
+        value = value.model_dump()
+    if isinstance(value, str) and key != "synthetic":
+        value = {"name": value}
+    named = key == "synthetic" or (isinstance(value, dict) and isinstance(value.get("name"), str))
+    if not isinstance(value, dict) or not named or not (used and value):
+        return value  # the type of the field says what is wrong
+    place = Place((key,), to_jsonable_python(value), PACKAGES[key], used)
+    try:
+        checked(Tree(place.own(), {(): key}), place.config())
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    return value
 
 
 def members(annotation: Any) -> list[Any]:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from htr_ssl import plugins
-from htr_ssl.config import DataConfig, FinetuneConfig, PluginConfig, PretrainConfig, Strict, TableConfig
+from htr_ssl.config import DataConfig, FinetuneConfig, Joint, PluginConfig, PretrainConfig, Strict, TableConfig
 from htr_ssl.config_files import describe, dump_config, kind_of, load_config
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.plan import check
@@ -304,6 +304,32 @@ def test_configurations_do_not_change():
     config = FinetuneConfig(encoder=PluginConfig(name="crnn"))
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 3
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: FinetuneConfig(encoder={"name": "crnnn"}), "there is no 'crnnn'; did you mean 'crnn'"),
+        (lambda: FinetuneConfig(encoder="crnnn"), "did you mean 'crnn'"),
+        (lambda: FinetuneConfig(encoder={"name": "crnn", "presett": "base"}), "did you mean preset"),
+        (lambda: FinetuneConfig(encoder=PluginConfig(name="crnn", preset="huge")), "expected 'small' or 'base'"),
+        (lambda: PretrainConfig(method="simclrr"), "did you mean 'simclr'"),
+        (lambda: PretrainConfig(method={"name": "combined", "parts": {"simclr": {"heat": 1}}}), "heat"),
+        (lambda: Joint(method={"name": "simclr", "temperature": "hot"}), "expected a number"),
+        (lambda: TableConfig(rows={"a": [{"method": "vicrg"}]}), "did you mean 'vicreg'"),
+        (lambda: DataConfig(synthetic={"samplez": 3}), "did you mean samples"),
+    ],
+)
+def test_bad_plugins_fail_at_construction(build, message):
+    with pytest.raises(ValidationError, match=message):
+        build()
+
+
+def test_a_plugin_is_given_by_its_name_in_python_too():
+    assert FinetuneConfig(encoder="crnn") == FinetuneConfig(encoder={"name": "crnn"}) == FinetuneConfig()
+    assert PretrainConfig(method="simclr").method.name == "simclr"
+    assert DataConfig(synthetic={"text": Path("words.txt"), "characters": (1, 4)}).synthetic["characters"] == (1, 4)
+    assert DataConfig(source="lines", synthetic={"unused": 3}).source == "lines"
 
 
 def test_precision_32_needs_no_quotes(tmp_path):

@@ -34,6 +34,7 @@ _RESERVED = ("pretrain", "stages", "replaced")
 _NEUTRAL = {
     "pseudo": None,
     "joint": None,
+    "pipeline": None,
     "width_groups": 1,
     "optimiser": "adamw",
     **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture", "margin", "cut"), 0.0),
