@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 
 from htr_ssl import model_file, plugins
-from htr_ssl.charset import Charset
 from htr_ssl.config import DataConfig, FinetuneConfig, PluginConfig, PretrainConfig, TrainConfig
 from htr_ssl.data.loading import Strips, read_samples, rows_of
-from htr_ssl.data.order import StepSampler
+from htr_ssl.data.sampling import StepSampler
 from htr_ssl.environment import environment
 from htr_ssl.files import write_json
-from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.recognizers.recognizer import Recognizer
+from htr_ssl.text.charset import Charset
 from htr_ssl.training import finetune, pretrain
 
 

@@ -9,9 +9,14 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from htr_ssl import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 def hardware(device: str = "cpu") -> str:
@@ -81,3 +86,19 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def precision(name: str, device: torch.device) -> Precision:
+    """bf16 if asked for, or if `auto` and the device computes it natively; emulated it is 10 to 40 times slower."""
+    if name == "auto":
+        name = "bf16" if native_bfloat16(device) else "32"
+    return "bf16-mixed" if name == "bf16" else "32-true"
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 natively."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(bfloat16())

@@ -17,8 +17,8 @@ import numpy as np
 
 from htr_ssl import plugins
 from htr_ssl.data.images import decode
-from htr_ssl.pages.document import Line
-from htr_ssl.pages.xml import read_xml
+from htr_ssl.layout.document import Line
+from htr_ssl.layout.xml import read_xml
 
 _POINTS = 200  # along a baseline
 

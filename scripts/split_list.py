@@ -10,10 +10,10 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from htr_ssl.data.named_splits import Unit, listed, load
-from htr_ssl.data.readers._common import read_text
-from htr_ssl.data.subsets import SPLITS
+from htr_ssl.data.splits.named_splits import Unit, listed, load
+from htr_ssl.data.splits.subsets import SPLITS
 from htr_ssl.files import write_text
+from htr_ssl.folders import read_text
 
 
 def main() -> None:

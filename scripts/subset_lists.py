@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from htr_ssl.data import subset_lists
 from htr_ssl.data.readers.parquet import read
-from htr_ssl.data.splitting import NAME
-from htr_ssl.data.subsets import subset
+from htr_ssl.data.splits import subset_lists
+from htr_ssl.data.splits.splitting import NAME
+from htr_ssl.data.splits.subsets import subset
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_text
 

@@ -9,7 +9,7 @@ from htr_ssl import model_file
 from htr_ssl.config import DataConfig
 from htr_ssl.data import synthetic
 from htr_ssl.data.loading import collate, prepare
-from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.recognizers.recognizer import Recognizer
 
 _written = synthetic.samples(synthetic.Config(samples=12, characters=(1, 30)), "line", seed=0)
 IMAGES = [_written.image(i) for i in range(12)]

@@ -12,16 +12,15 @@ import sys
 import types
 from pathlib import Path
 
+import miniatures
 import pytest
+from typer.testing import CliRunner
+
+from htr_ssl.cli import app
+from htr_ssl.data.reading import read
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests/data"))
 
-import miniatures  # noqa: E402
-from typer.testing import CliRunner  # noqa: E402
-
-from htr_ssl.cli import app  # noqa: E402
-from htr_ssl.data.reading import read  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -96,7 +95,7 @@ def test_researchers(here, monkeypatch):
     library = types.SimpleNamespace(snapshot_download=lambda name, **options: str(here / "hub"))
     monkeypatch.setitem(sys.modules, "huggingface_hub", library)
     # the second way to apply a split knows no part of one: a list of the miniature's own pages under that name
-    monkeypatch.setattr("htr_ssl.data.named_splits.FOLDER", _lists(here / "lists"))
+    monkeypatch.setattr("htr_ssl.data.splits.named_splits.FOLDER", _lists(here / "lists"))
     run_page("data-researchers.md")
     samples = read("iam-lines.parquet")
     assert samples.column("split") == ["train"] * 4 + ["validation"] * 4 + ["test"] * 4
@@ -111,7 +110,7 @@ def test_researchers(here, monkeypatch):
 
 def _lists(folder: Path) -> Path:
     """The package's lists, `iam-rwth` cut down to the pages of the miniature."""
-    from htr_ssl.data import named_splits
+    from htr_ssl.data.splits import named_splits
 
     named_splits.load.cache_clear()
     shutil.copytree(named_splits.FOLDER, folder)
@@ -126,7 +125,7 @@ def _lists(folder: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    from htr_ssl.data import named_splits
+    from htr_ssl.data.splits import named_splits
 
     yield
     named_splits.load.cache_clear()

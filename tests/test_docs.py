@@ -9,8 +9,8 @@ import pytest
 from typer.main import get_command
 
 from htr_ssl.cli import app
-from htr_ssl.config_check import COMMANDS
-from htr_ssl.config_files import kind_of, load_config
+from htr_ssl.config.checking import COMMANDS
+from htr_ssl.config.yaml_files import kind_of, load_config
 from htr_ssl.experiments.plan import check
 
 ROOT = Path(__file__).parent.parent

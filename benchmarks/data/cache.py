@@ -15,7 +15,7 @@ from typing import Any
 
 from htr_ssl.config import DataConfig
 from htr_ssl.data.loading import MEMORY, Strips, read_samples, rows_of
-from htr_ssl.data.order import StepSampler
+from htr_ssl.data.sampling import StepSampler
 from htr_ssl.environment import environment
 from htr_ssl.files import write_json
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from htr_ssl.data.check import Report, check
+from htr_ssl.check.doctor import Report, check
 from htr_ssl.data.reading import read
 from htr_ssl.files import write_json
 from htr_ssl.seeds import rng

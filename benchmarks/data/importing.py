@@ -24,8 +24,8 @@ from lxml import etree
 from htr_ssl.data.importing import write
 from htr_ssl.data.reading import read
 from htr_ssl.files import write_json
-from htr_ssl.pages.document import Page
-from htr_ssl.pages.xml import read_xml
+from htr_ssl.layout.document import Page
+from htr_ssl.layout.xml import read_xml
 
 NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 

@@ -97,7 +97,7 @@ def ready(folder: Path) -> dict[str, Any]:
     """The same for a training: a split for every row, the rows of one, and the order of one pass."""
     from htr_ssl.config import DataConfig
     from htr_ssl.data.loading import read_samples, rows_of
-    from htr_ssl.data.order import StepSampler
+    from htr_ssl.data.sampling import StepSampler
 
     result: dict[str, Any] = {"rss_before_mb": resident()[0]}
     start = time.perf_counter(), time.process_time()

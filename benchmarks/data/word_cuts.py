@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from htr_ssl.data.images import to_height
-from htr_ssl.data.readers._common import COLUMNS, Samples
 from htr_ssl.data.reading import read
-from htr_ssl.data.sheet import font
+from htr_ssl.data.samples import COLUMNS, Samples
 from htr_ssl.files import write_bytes, write_text
+from htr_ssl.look.sheet import font
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.recognizers.words import Word, words_of
 from htr_ssl.seeds import rng

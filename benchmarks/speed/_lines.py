@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from htr_ssl.charset import normalise
 from htr_ssl.data.loading import SplitSamples
 from htr_ssl.files import write_json
+from htr_ssl.text.charset import normalise
 
 
 def export(samples: SplitSamples, rows: Sequence[int], folder: Path, height: int = 0) -> Path:

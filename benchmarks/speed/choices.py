@@ -21,16 +21,17 @@ from typing import Any
 import torch
 
 from htr_ssl import model_file
-from htr_ssl.charset import Charset
 from htr_ssl.config import AugmentConfig, DataConfig, TrainConfig
-from htr_ssl.data import augment
-from htr_ssl.data.augment import TextAugment, padded
+from htr_ssl.data.batch import padded
 from htr_ssl.data.loading import Strips, read_samples, rows_of
-from htr_ssl.data.order import StepSampler
+from htr_ssl.data.sampling import StepSampler
 from htr_ssl.environment import environment
 from htr_ssl.files import write_json
-from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.recognizers.recognizer import Recognizer
+from htr_ssl.text.charset import Charset
 from htr_ssl.training.optim import optimiser
+from htr_ssl.views import augment
+from htr_ssl.views.augment import TextAugment
 
 
 def strips_of(data: DataConfig, most: int) -> tuple[Strips, int]:

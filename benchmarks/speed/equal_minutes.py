@@ -31,15 +31,15 @@ from typing import Any
 from _lines import export
 from peers import ENVS, call, install
 
-from htr_ssl import metrics
 from htr_ssl.config import DataConfig, FinetuneConfig, TableConfig
-from htr_ssl.config_files import dump_config, load_config
-from htr_ssl.data import subsets
+from htr_ssl.config.yaml_files import dump_config, load_config
 from htr_ssl.data.loading import SplitSamples, read_samples, rows_of
+from htr_ssl.data.splits import subsets
 from htr_ssl.environment import environment
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
 from htr_ssl.model_file import read_header
+from htr_ssl.text import metrics
 
 SYSTEMS = {
     "kraken": "kraken, default model and optimiser, batch 1",

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from htr_ssl.config_check import COMMANDS
-from htr_ssl.config_files import kind_of
+from htr_ssl.config.checking import COMMANDS
+from htr_ssl.config.yaml_files import kind_of
 from htr_ssl.environment import hardware
 from htr_ssl.files import write_bytes, write_json, write_text
 

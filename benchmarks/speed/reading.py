@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from htr_ssl import ctc, metrics
 from htr_ssl.config import DataConfig
 from htr_ssl.data.loading import collate, prepare, read_samples, rows_of
-from htr_ssl.data.order import sorted_batches
+from htr_ssl.data.sampling import sorted_batches
 from htr_ssl.environment import environment
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json
 from htr_ssl.recognizers.export import export
 from htr_ssl.recognizers.reader import Reader, load_recognizer
+from htr_ssl.text import ctc, metrics
 
 Read = Callable[[list[np.ndarray]], list[str]]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from htr_ssl import metrics
 from htr_ssl.experiments.evaluate import PREDICTIONS, grouping, read_predictions
+from htr_ssl.text import metrics
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_WIDTH_STEP = 16  # padded widths are multiples of this, so that few different shapes occur
+
 
 @dataclass(slots=True)
 class Images:
@@ -50,6 +52,11 @@ class Batch:
         """Float images in channels_last order."""
         # NHWC bytes seen as NCHW are channels_last already; .float() keeps that order.
         return Images(self.raw.permute(0, 3, 1, 2).float().div_(255), self.widths)
+
+
+def padded(width: int) -> int:
+    """Smallest padded width [px] for a valid width."""
+    return -(-width // _WIDTH_STEP) * _WIDTH_STEP
 
 
 _TENSORS = tuple(name for name in Batch.__slots__ if name != "beside")

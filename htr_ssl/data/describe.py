@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from htr_ssl.data.readers._common import Samples
-from htr_ssl.data.subsets import SPLITS, assign_splits
+from htr_ssl.data.samples import Samples
+from htr_ssl.data.splits.subsets import SPLITS, assign_splits
 from htr_ssl.errors import UserError
 from htr_ssl.seeds import rng
 

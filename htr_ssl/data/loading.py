@@ -2,7 +2,7 @@
 
 Images are decoded once and kept as bytes when they fit into memory, or lie decoded on the disk (`data.cache`): then no
 loader process is needed. Otherwise they are decoded when their batch comes, in seeded worker processes. Random changes
-of the images are not made here but for whole batches on the device that trains (`htr_ssl.data.augment`, the methods'
+of the images are not made here but for whole batches on the device that trains (`htr_ssl.views.augment`, the methods'
 `views`).
 """
 
@@ -19,15 +19,14 @@ import torch
 from torch.utils.data import Dataset
 
 from htr_ssl.config import DataConfig
-from htr_ssl.data.augment import padded
-from htr_ssl.data.batch import Batch
+from htr_ssl.data.batch import Batch, padded
 from htr_ssl.data.images import normalise_levels, to_height
-from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.reading import read
 from htr_ssl.data.sample import Level, Sample
-from htr_ssl.data.splitting import divide
+from htr_ssl.data.samples import Samples
+from htr_ssl.data.splits.splitting import divide
+from htr_ssl.data.splits.subsets import assign_splits
 from htr_ssl.data.strip_cache import Progress, StripCache
-from htr_ssl.data.subsets import assign_splits
 from htr_ssl.errors import UserError
 
 MEMORY = 2 << 30

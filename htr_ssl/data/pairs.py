@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Sampler
 
 from htr_ssl.data.batch import Batch
 from htr_ssl.data.loading import Place, Strips
-from htr_ssl.data.order import StepSampler
+from htr_ssl.data.sampling import StepSampler
 
 
 class PairedStrips(Dataset[Batch]):

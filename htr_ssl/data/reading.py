@@ -7,9 +7,9 @@ from pathlib import Path
 from types import ModuleType
 
 from htr_ssl import plugins
-from htr_ssl.data.readers._common import Samples
-from htr_ssl.data.readers._source import HUB, catalogue, fetched
+from htr_ssl.data.hub import HUB, catalogue, fetched
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 
 READERS = "htr_ssl.data.readers"

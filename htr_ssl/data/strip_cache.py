@@ -23,10 +23,11 @@ import pyarrow as pa
 
 from htr_ssl import __version__
 from htr_ssl.config import DataConfig
-from htr_ssl.data.readers._common import Samples, files
-from htr_ssl.data.splitting import MARK
+from htr_ssl.data.samples import Samples
+from htr_ssl.data.splits.splitting import MARK
 from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path, sha256, write_json
+from htr_ssl.folders import files
 
 Decode = Callable[[Sequence[int]], Sequence[np.ndarray | None]]
 """Strips (height, W, channels) of rows, None for an image that cannot be read."""

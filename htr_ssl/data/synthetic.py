@@ -1,6 +1,6 @@
 """Synthetic handwriting as data: words and lines by many hands, rendered when asked for.
 
-The writing itself is in `htr_ssl.data.handwriting`.
+The writing itself is in `htr_ssl.handwriting`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pydantic import Field
 
 from htr_ssl import seeds
 from htr_ssl.config import Strict
-from htr_ssl.data.handwriting import strokes
-from htr_ssl.data.handwriting.drawing import render
-from htr_ssl.data.handwriting.hand import Hand
-from htr_ssl.data.handwriting.paper import Paper
-from htr_ssl.data.handwriting.strokes import Array
-from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.sample import Level, Sample
-from htr_ssl.data.text import PHRASES, Ngrams
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path
+from htr_ssl.handwriting import strokes
+from htr_ssl.handwriting.drawing import render
+from htr_ssl.handwriting.hand import Hand
+from htr_ssl.handwriting.paper import Paper
+from htr_ssl.handwriting.phrases import PHRASES, Ngrams
+from htr_ssl.handwriting.strokes import Array
 
 ON_A_PAGE = 8
 

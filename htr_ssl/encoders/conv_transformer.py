@@ -17,9 +17,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from htr_ssl.encoders._attention import Blocks, places
-from htr_ssl.encoders._convolutions import Backbone
-from htr_ssl.encoders._frames import Frames, halved
+from htr_ssl.layers.attention import Blocks, places
+from htr_ssl.layers.convolutions import Backbone
+from htr_ssl.layers.frames import Frames, halved
 
 
 class Config(BaseModel):

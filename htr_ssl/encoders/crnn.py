@@ -14,9 +14,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from htr_ssl.encoders._convolutions import Backbone
-from htr_ssl.encoders._frames import Frames, halved
-from htr_ssl.encoders._lstm import Context
+from htr_ssl.layers.convolutions import Backbone
+from htr_ssl.layers.frames import Frames, halved
+from htr_ssl.layers.lstm import Context
 
 
 class Config(BaseModel):

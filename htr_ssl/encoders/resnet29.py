@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from htr_ssl.encoders._convolutions import MaskedConv, Residual, ink
-from htr_ssl.encoders._frames import Frames, halved, valid
-from htr_ssl.encoders._lstm import Context
+from htr_ssl.layers.convolutions import MaskedConv, Residual, ink
+from htr_ssl.layers.frames import Frames, halved, valid
+from htr_ssl.layers.lstm import Context
 
 
 class Config(BaseModel):

@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from htr_ssl.encoders._convolutions import ink
-from htr_ssl.encoders._frames import Frames, halved, valid
-from htr_ssl.encoders._lstm import Context
 from htr_ssl.errors import UserError
+from htr_ssl.layers.convolutions import ink
+from htr_ssl.layers.frames import Frames, halved, valid
+from htr_ssl.layers.lstm import Context
 
 STRIDES = (16, 4)
 """Pixels of height and of width per row and column of the network's result."""

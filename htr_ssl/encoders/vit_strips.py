@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from htr_ssl.encoders._attention import Blocks, places
-from htr_ssl.encoders._convolutions import ink
-from htr_ssl.encoders._frames import Frames, halved
+from htr_ssl.layers.attention import Blocks, places
+from htr_ssl.layers.convolutions import ink
+from htr_ssl.layers.frames import Frames, halved
 
 
 class Config(BaseModel):

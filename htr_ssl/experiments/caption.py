@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from htr_ssl import metrics, plugins
+from htr_ssl import plugins
 from htr_ssl.config import Joint, Probe, Stage, TableConfig, TrainConfig
-from htr_ssl.data.splitting import MARK, NAME
+from htr_ssl.data.splits.splitting import MARK, NAME
 from htr_ssl.experiments import plan
 from htr_ssl.experiments.evaluate import FEW
 from htr_ssl.experiments.statistics import SIGNIFICANT, Table
+from htr_ssl.text import metrics
 
 PARTS: dict[Probe, str] = {
     "none": "Full fine-tuning",

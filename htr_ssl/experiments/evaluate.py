@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from htr_ssl import metrics
-from htr_ssl.charset import listing, normalise
 from htr_ssl.config import DataConfig, Unit
-from htr_ssl.data.splitting import carried, refuse_mixed
+from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.environment import hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json, write_text
+from htr_ssl.text import metrics
+from htr_ssl.text.charset import listing, normalise
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from htr_ssl.data.readers._common import Samples
     from htr_ssl.data.sample import Sample
+    from htr_ssl.data.samples import Samples
     from htr_ssl.recognizers.reader import Reader
 
 UNITS: tuple[Unit, ...] = ("writer", "page", "sample")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rapidfuzz.distance import Levenshtein
 
-from htr_ssl.charset import normalise
+from htr_ssl.text.charset import normalise
 
 Parts = list[tuple[str, bool]]
 """Pieces of a text, each with whether it differs from the other text."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from htr_ssl.config import FinetuneConfig, PretrainConfig, Stage, TableConfig
-from htr_ssl.config_files import dump_config
+from htr_ssl.config.yaml_files import dump_config
 from htr_ssl.experiments import plan
 from htr_ssl.experiments.statistics import Cell
 from htr_ssl.files import write_text
@@ -93,7 +93,7 @@ def _synthetic(config: TableConfig, cell: Cell, index: int, init: Path | None, f
 
     training = _labelled(config, cell, index, init, f"{folder.parent.name} synthetic")
     samples = read_samples(config.data)
-    rows, _, _ = finetune.labelled_rows(samples, training, folder)
+    rows, _, _ = finetune.rows_to_train(samples, training, folder)
     texts = samples.column("text")
     path = folder / "texts.txt"
     write_text(path, "".join(f"{texts[row]}\n" for row in rows))

@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from htr_ssl import metrics
 from htr_ssl.config import Probe, TableConfig, Unit
 from htr_ssl.experiments.evaluate import PREDICTIONS, UNITS, Prediction, grouping, read_predictions
+from htr_ssl.text import metrics
 
 Metric = Literal["wacc", "cer", "wer"]
 METRICS: tuple[Metric, ...] = ("wacc", "cer", "wer")

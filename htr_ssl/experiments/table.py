@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from htr_ssl.config import TableConfig
-from htr_ssl.config_files import dump_config, load_config
-from htr_ssl.data import subsets
-from htr_ssl.data.splitting import refuse_mixed
+from htr_ssl.config.yaml_files import dump_config, load_config
+from htr_ssl.data.splits import subsets
+from htr_ssl.data.splits.splitting import refuse_mixed
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, render, stages
 from htr_ssl.experiments.evaluate import RESULT, evaluate, labelled_rows

@@ -9,9 +9,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from htr_ssl.data._ink import enlarged
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._frames import valid
+from htr_ssl.layers.frames import valid
+from htr_ssl.views.photometric import enlarged
 
 _LEVELS = 64
 _LEAST = 0.15  # distance of the mean tones of ink and paper below which an image is blank

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from htr_ssl.methods._joined import BatchNorm
+from htr_ssl.layers.collective import BatchNorm
 
 
 def mlp(

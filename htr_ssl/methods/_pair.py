@@ -14,12 +14,12 @@ from torch import Generator, Tensor, nn, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
-from htr_ssl.data.augment import VIEWS, TextAugment
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._contract import EncoderModule
-from htr_ssl.encoders._frames import Frames, valid
 from htr_ssl.errors import UserError
-from htr_ssl.methods._joined import processes
+from htr_ssl.layers.collective import processes
+from htr_ssl.layers.contract import EncoderModule
+from htr_ssl.layers.frames import Frames, valid
+from htr_ssl.views.augment import VIEWS, TextAugment
 
 
 class PairConfig(BaseModel):

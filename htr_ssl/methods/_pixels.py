@@ -10,7 +10,7 @@ from torch import Tensor, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._frames import valid
+from htr_ssl.layers.frames import valid
 
 GREY = 0.5
 """What hidden pixels become."""

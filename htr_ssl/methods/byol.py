@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._contract import EncoderModule
+from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.methods._heads import Target, agreement, mlp, rising
 from htr_ssl.methods._pair import Pair, PairConfig, View
 

@@ -35,14 +35,14 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._contract import EncoderModule
-from htr_ssl.encoders._frames import valid
 from htr_ssl.errors import UserError
+from htr_ssl.layers.collective import processes, total
+from htr_ssl.layers.contract import EncoderModule
+from htr_ssl.layers.frames import valid
 from htr_ssl.methods._damage import binarised, degraded
-from htr_ssl.methods._joined import processes, total
 from htr_ssl.methods._lab import Rebalanced, gamut, lab, rgb, soft_labels
+from htr_ssl.views.augment import TextAugment
 
 CHANNELS = 3
 """Channels of the images it takes."""

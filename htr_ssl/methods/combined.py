@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Generator, Tensor, nn
 
 from htr_ssl import plugins
-from htr_ssl.config_check import checked
+from htr_ssl.config.checking import checked
+from htr_ssl.config.yaml_tree import Tree
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._contract import EncoderModule
 from htr_ssl.errors import UserError
-from htr_ssl.methods._joined import share
-from htr_ssl.yaml_tree import Tree
+from htr_ssl.layers.collective import share
+from htr_ssl.layers.contract import EncoderModule
 
 WEIGHT = "weight"
 PACKAGE = "htr_ssl.methods"

@@ -40,11 +40,11 @@ from torch import Generator, Tensor, nn, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._contract import EncoderModule
-from htr_ssl.encoders._frames import valid
+from htr_ssl.layers.contract import EncoderModule
+from htr_ssl.layers.frames import valid
 from htr_ssl.methods._pieces import Plan, distant_permutations
+from htr_ssl.views.augment import TextAugment
 
 
 class Config(BaseModel):

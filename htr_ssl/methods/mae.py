@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor, nn
 
 from htr_ssl.config import AugmentConfig
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._attention import Blocks, places
-from htr_ssl.encoders._frames import valid
 from htr_ssl.encoders.vit_strips import Encoder
 from htr_ssl.errors import UserError
+from htr_ssl.layers.attention import Blocks, places
+from htr_ssl.layers.frames import valid
 from htr_ssl.methods._pixels import covered, painted, standardised, strips
+from htr_ssl.views.augment import TextAugment
 
 ENCODERS = ("vit_strips",)
 """Encoders whose tokens can be dropped."""

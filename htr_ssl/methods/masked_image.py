@@ -16,10 +16,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._contract import EncoderModule
+from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.methods._pixels import covered, painted, standardised, strips
+from htr_ssl.views.augment import TextAugment
 
 
 class Config(BaseModel):

@@ -17,9 +17,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._contract import EncoderModule
+from htr_ssl.layers.collective import full_precision, gather
+from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.methods._heads import Target, mlp, rising
-from htr_ssl.methods._joined import full_precision, gather
 from htr_ssl.methods._pair import Pair, PairConfig, View
 
 

@@ -34,9 +34,9 @@ from torch import Generator, Tensor, nn, unflatten
 from torch.nn import functional as F
 
 from htr_ssl.config import AugmentConfig
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._contract import EncoderModule
+from htr_ssl.layers.contract import EncoderModule
+from htr_ssl.views.augment import TextAugment
 
 CLASSES = 4
 """Windows: bit 0 = columns in reverse, bit 1 = rows in reverse. Images: quarter turns, counter-clockwise."""

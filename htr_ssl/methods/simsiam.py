@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._contract import EncoderModule
+from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.methods._heads import agreement, mlp
 from htr_ssl.methods._pair import Pair, PairConfig, View
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from htr_ssl.data.readers._common import files, is_image
 from htr_ssl.errors import UserError
-from htr_ssl.pages.xml import FOLDERS, is_page_xml, read_xml, root_kind
+from htr_ssl.folders import files, is_image
+from htr_ssl.layout.xml import FOLDERS, is_page_xml, read_xml, root_kind
 
 STAMP = ".htr-ssl.json"
 """File in an output folder that says what read the pages."""

@@ -16,10 +16,10 @@ from htr_ssl import plugins
 from htr_ssl.data.images import decode
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json
-from htr_ssl.pages.crop import crop
-from htr_ssl.pages.document import Line, Page
+from htr_ssl.layout.crop import crop
+from htr_ssl.layout.document import Line, Page
+from htr_ssl.layout.xml import read_xml
 from htr_ssl.pages.inputs import STAMP, Job, find_pages, output_paths
-from htr_ssl.pages.xml import read_xml
 
 ReadLines = Callable[[list[np.ndarray]], list[tuple[str, float]]]
 Progress = Callable[[int, int, Path], None]

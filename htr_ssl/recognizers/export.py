@@ -16,21 +16,21 @@ import numpy as np
 import torch
 from rapidfuzz.distance import Levenshtein
 
-from htr_ssl import ctc
-from htr_ssl.charset import Charset
 from htr_ssl.config import DataConfig
 from htr_ssl.data import synthetic
 from htr_ssl.data.batch import Images
 from htr_ssl.data.loading import collate, prepare
-from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.reading import read
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path
 from htr_ssl.recognizers._int8 import quantise
 from htr_ssl.recognizers._onnx import INPUTS, KEY, OUTPUTS, OnnxNetwork, extra
-from htr_ssl.recognizers.ctc import Recognizer
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.reader import Network, load_recognizer
+from htr_ssl.recognizers.recognizer import Recognizer
+from htr_ssl.text import ctc
+from htr_ssl.text.charset import Charset
 
 OPSET = 17
 """ONNX operator set; onnxruntime has known it since 1.12."""

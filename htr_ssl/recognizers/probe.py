@@ -24,13 +24,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from htr_ssl import ctc
 from htr_ssl.config import Probe, Scope
 from htr_ssl.data.batch import Batch, Images
-from htr_ssl.encoders._contract import EncoderModule
-from htr_ssl.encoders._frames import Frames
-from htr_ssl.encoders._lstm import Context
-from htr_ssl.recognizers.ctc import Recognizer, padded_targets
+from htr_ssl.layers.contract import EncoderModule
+from htr_ssl.layers.frames import Frames
+from htr_ssl.layers.lstm import Context
+from htr_ssl.recognizers.recognizer import Recognizer, padded_targets
+from htr_ssl.text import ctc
 
 UNITS = 128
 """LSTM units per direction of the bilstm probe."""

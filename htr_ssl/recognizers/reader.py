@@ -13,16 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htr_ssl import ctc, model_file
-from htr_ssl.charset import Charset
+from htr_ssl import model_file
 from htr_ssl.config import DataConfig
 from htr_ssl.data.loading import collate, prepare
 from htr_ssl.errors import UserError
 from htr_ssl.recognizers._batches import batches_of
 from htr_ssl.recognizers._fold import fold_norms
-from htr_ssl.recognizers.ctc import Recognizer
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
+from htr_ssl.recognizers.recognizer import Recognizer
+from htr_ssl.text import ctc
+from htr_ssl.text.charset import Charset
 
 Readings = list[tuple[str, float]]
 """Text and confidence in [0, 1] of each image."""
@@ -81,7 +82,7 @@ class Reader:
         recognizer, header = load_recognizer(Path(path))
         target = model_file.resolve_device(device)
         fold_norms(recognizer)
-        from htr_ssl.training.choices import precision as choose
+        from htr_ssl.environment import precision as choose
 
         bf16 = precision != "32" and choose(precision, target) == "bf16-mixed"
         return cls(recognizer.to(target).to(memory_format=torch.channels_last), header, target, bf16)

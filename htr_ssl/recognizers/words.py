@@ -15,11 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from htr_ssl import ctc
-from htr_ssl.charset import listing, normalise
-from htr_ssl.data.readers._common import Samples
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.recognizers.reader import Reader
+from htr_ssl.text import ctc
+from htr_ssl.text.charset import listing, normalise
 
 MARGIN = 0.08
 """Paper left and right of a word, in heights of the line, as far as its neighbours allow."""

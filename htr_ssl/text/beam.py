@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from htr_ssl.charset import BLANK, Charset
+from htr_ssl.text.charset import BLANK, Charset
 from htr_ssl.text.lm import END, UNKNOWN, LanguageModel
 
 GROUP = 64

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from htr_ssl.charset import normalise
 from htr_ssl.errors import UserError
+from htr_ssl.text.charset import normalise
 from htr_ssl.text.lm import END, NEVER, SPECIAL, START, LanguageModel
 
 FALLBACK = (0.5, 1.0, 1.5)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from htr_ssl.charset import normalise
 from htr_ssl.errors import UserError
+from htr_ssl.text.charset import normalise
 
 UNKNOWN, START, END = 0, 1, 2
 """Symbols of every character the model does not know, and of a text's beginning and end."""

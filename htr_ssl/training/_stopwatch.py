@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.training.module import System
+from htr_ssl.views.augment import TextAugment
 
 STAGES = ("wait", "transfer", "augment", "forward", "backward", "optimiser", "other")
 

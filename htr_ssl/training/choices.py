@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
 
 import torch
 
 from htr_ssl import environment
 from htr_ssl.config import TrainConfig
 from htr_ssl.data.loading import Place
-
-Precision = Literal["32-true", "bf16-mixed"]
-
-
-def precision(name: str, device: torch.device) -> Precision:
-    """bf16 if asked for, or if `auto` and the device computes it natively; emulated it is 10 to 40 times slower."""
-    if name == "auto":
-        name = "bf16" if _native(device) else "32"
-    return "bf16-mixed" if name == "bf16" else "32-true"
 
 
 def threads(config: TrainConfig) -> int:
@@ -43,7 +33,7 @@ def _sharing(config: TrainConfig) -> int:
 def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[str, str]:
     """Every choice and its reason, in words."""
     count = config.devices * config.num_nodes
-    number = "bf16" if precision(config.precision, device) == "bf16-mixed" else "32"
+    number = "bf16" if environment.precision(config.precision, device) == "bf16-mixed" else "32"
     sharing = f" for {_sharing(config)} processes" if _sharing(config) > 1 else ""
     shared = f"train.threads=0: {environment.cores()} cores{sharing}"
     fit = {"memory": "the images fit in memory", "cache": "data.cache has the images decoded"}.get(
@@ -59,15 +49,9 @@ def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[s
     }
 
 
-def _native(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(environment.bfloat16())
-
-
 def _why(device: torch.device) -> str:
     """Reason of the number format on a device."""
     name = {"cuda": "the GPU", "cpu": "the CPU"}.get(device.type, device.type)
-    if not _native(device):
+    if not environment.native_bfloat16(device):
         return f"{name} computes bfloat16 only emulated, if at all"
     return f"{name} computes it natively" + (f" ({', '.join(environment.bfloat16())})" if device.type == "cpu" else "")

@@ -18,9 +18,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from htr_ssl.config import AugmentConfig
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Batch, Images
 from htr_ssl.seeds import derive
+from htr_ssl.views.augment import TextAugment
 
 IMAGES = 32
 """Images that are looked at."""

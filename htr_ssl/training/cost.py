@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from htr_ssl import model_file, plugins
 from htr_ssl.config import TrainConfig
 from htr_ssl.data.batch import Batch
-from htr_ssl.recognizers.ctc import Recognizer
-from htr_ssl.training.choices import precision
+from htr_ssl.environment import precision
+from htr_ssl.recognizers.recognizer import Recognizer
 from htr_ssl.training.optim import optimiser
 
 CLASSES = 100

@@ -23,7 +23,7 @@ from torch import distributed as group
 
 from htr_ssl.config import TrainConfig
 from htr_ssl.errors import UserError
-from htr_ssl.methods._joined import several, share
+from htr_ssl.layers.collective import several, share
 
 _STARTED = (
     "LOCAL_RANK",

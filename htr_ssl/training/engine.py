@@ -23,17 +23,16 @@ from torch.utils.data import DataLoader
 from htr_ssl import model_file
 from htr_ssl.bars import rows_bar
 from htr_ssl.config import FinetuneConfig, PretrainConfig, TrainConfig
-from htr_ssl.config_files import dump_config, load_config
+from htr_ssl.config.yaml_files import dump_config, load_config
 from htr_ssl.data.loading import SplitSamples, Strips
-from htr_ssl.data.order import StepSampler, sorted_batches
 from htr_ssl.data.pairs import PairedSampler, PairedStrips
-from htr_ssl.environment import environment, hardware
+from htr_ssl.data.sampling import StepSampler, sorted_batches
+from htr_ssl.environment import environment, hardware, precision
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
 from htr_ssl.seeds import derive
 from htr_ssl.training import choices, distributed
 from htr_ssl.training.callbacks import Bar, Checkpoints
-from htr_ssl.training.choices import precision
 from htr_ssl.training.module import System
 
 

@@ -10,21 +10,22 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 
-from htr_ssl import ctc, model_file
-from htr_ssl.charset import NORMALISATION, Charset, listing, merge
+from htr_ssl import model_file
 from htr_ssl.config import FinetuneConfig, Scope
-from htr_ssl.data import subset_lists, subsets
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
 from htr_ssl.data.pairs import PairedStrips
-from htr_ssl.data.splitting import carried, refuse_mixed
+from htr_ssl.data.splits import subset_lists, subsets
+from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
-from htr_ssl.recognizers.ctc import Recognizer, move_head
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
+from htr_ssl.recognizers.recognizer import Recognizer, move_head
+from htr_ssl.text import ctc
+from htr_ssl.text.charset import NORMALISATION, Charset, listing, merge
 from htr_ssl.training import distributed, engine, pretrain, pseudo
-from htr_ssl.training.module import Joint, Labelled, System
+from htr_ssl.training.module import JointTask, Labelled, System
+from htr_ssl.views.augment import TextAugment
 
 FILE = "model.safetensors"
 
@@ -44,7 +45,7 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     samples = read_samples(config.data)
     if config.init:
         refuse_mixed(samples.facts, model_file.read_header(Path(config.init)), (config.data.source, config.init))
-    rows, subset_hash, subset_list = labelled_rows(samples, config, out)
+    rows, subset_hash, subset_list = rows_to_train(samples, config, out)
     if config.pseudo:
         samples, more = pseudo.added(samples, config.pseudo, rows, config.data)
         rows = rows + more
@@ -64,11 +65,11 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     _check(train, encoder, validation, charset, out)
 
     labelled = Labelled(recognizer, TextAugment(config.augment), config.head_warmup)
-    task: Labelled | Joint = labelled
+    task: Labelled | JointTask = labelled
     images: Strips | PairedStrips = train
     title = f"{'finetune' if config.probe == 'none' else f'{config.probe} probe'} {100 * config.fraction:g} %"
     if config.joint:
-        task = Joint(labelled, pretrain.build_method(config.joint, encoder), config.joint.weight)
+        task = JointTask(labelled, pretrain.build_method(config.joint, encoder), config.joint.weight)
         images = PairedStrips(train, _unlabelled(config, samples.facts, progress), config.joint.batch_size)
         title += f" with {config.joint.method.name}"
     system = System(task, config.train, config.seed)
@@ -93,7 +94,7 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     return path
 
 
-def labelled_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -> tuple[list[int], str, str | None]:
+def rows_to_train(samples: SplitSamples, config: FinetuneConfig, out: Path) -> tuple[list[int], str, str | None]:
     """Rows of the labelled subset of `config.fraction`, the hash of their ids, and the committed list they are from.
 
     The ids are written to `out`.

@@ -17,17 +17,17 @@ from rapidfuzz.distance import Levenshtein
 from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from htr_ssl import ctc
-from htr_ssl.charset import Charset
 from htr_ssl.config import TrainConfig
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.batch import Batch
-from htr_ssl.recognizers.ctc import Recognizer
 from htr_ssl.recognizers.probe import ProbeRecognizer
+from htr_ssl.recognizers.recognizer import Recognizer
 from htr_ssl.seeds import derive
+from htr_ssl.text import ctc
+from htr_ssl.text.charset import Charset
 from htr_ssl.training import distributed
 from htr_ssl.training.collapse import Monitor
 from htr_ssl.training.optim import optimiser, schedule
+from htr_ssl.views.augment import TextAugment
 
 
 class Unlabelled(nn.Module):
@@ -69,7 +69,7 @@ class Labelled(nn.Module):
         return {"weight": batch.target_lengths.sum(), **terms}
 
 
-class Joint(nn.Module):
+class JointTask(nn.Module):
     """Task of fine-tuning with an objective beside it: CTC on the labelled images, a method on the unlabelled ones.
 
     The recognizer and the method share the encoder; the recognizer alone is validated and saved.
@@ -116,7 +116,7 @@ class System(LightningModule):
         monitor: measures the encoder at every check of a pretraining.
     """
 
-    def __init__(self, task: Unlabelled | Labelled | Joint, config: TrainConfig, seed: int) -> None:
+    def __init__(self, task: Unlabelled | Labelled | JointTask, config: TrainConfig, seed: int) -> None:
         super().__init__()
         self.task, self.config, self.seed = task, config, seed
         self.average = AveragedModel(task.model, multi_avg_fn=self._average) if config.ema else None
@@ -152,7 +152,7 @@ class System(LightningModule):
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """An update, then the moving averages: part of the step, not of the wait for the next batch."""
         super().optimizer_step(*arguments, **options)
-        learner = self.task.method if isinstance(self.task, Joint) else self.task.model
+        learner = self.task.method if isinstance(self.task, JointTask) else self.task.model
         after_step = getattr(learner, "after_step", None)
         if after_step is not None:
             after_step((self.global_step + 1) / self.config.steps)  # the engine counts this step later

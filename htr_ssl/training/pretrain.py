@@ -9,13 +9,13 @@ from typing import Any
 from lightning.pytorch import Callback
 
 from htr_ssl import model_file, plugins
-from htr_ssl.charset import NORMALISATION
 from htr_ssl.config import Joint, PretrainConfig
-from htr_ssl.config_files import load_config
+from htr_ssl.config.yaml_files import load_config
 from htr_ssl.data.loading import read_samples, rows_of
-from htr_ssl.data.splitting import carried, refuse_mixed
-from htr_ssl.encoders._part import BackboneAlone
+from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.files import write_json
+from htr_ssl.layers.part import BackboneAlone
+from htr_ssl.text.charset import NORMALISATION
 from htr_ssl.training import collapse, engine
 from htr_ssl.training.module import System, Unlabelled
 

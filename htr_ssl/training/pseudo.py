@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from htr_ssl.config import DataConfig, FinetuneConfig, Pseudo
-from htr_ssl.data import subsets
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json
 

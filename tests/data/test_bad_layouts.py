@@ -10,9 +10,9 @@ from miniatures import LAYOUTS, page, save
 from PIL import Image
 
 from htr_ssl.data import importing
-from htr_ssl.data.readers._common import is_image
 from htr_ssl.data.reading import read
 from htr_ssl.errors import UserError
+from htr_ssl.folders import is_image
 
 LISTS = (".txt", ".tsv", ".csv", ".json", ".jsonl", ".xml")
 OWN = ("hub", "lmdb", "images", "scans")

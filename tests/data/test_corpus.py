@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from htr_ssl.data.reading import read
-from htr_ssl.pages.xml import read_xml
+from htr_ssl.layout.xml import read_xml
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

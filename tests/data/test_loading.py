@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from htr_ssl.config import DataConfig
-from htr_ssl.data import importing, order
+from htr_ssl.data import importing, sampling
 from htr_ssl.data.loading import Strips, collate, read_samples, rows_of
-from htr_ssl.data.order import StepSampler, sorted_batches
 from htr_ssl.data.reading import read
+from htr_ssl.data.sampling import StepSampler, sorted_batches
 from htr_ssl.errors import UserError
 
 
@@ -75,7 +75,7 @@ def test_sources_in_pieces_are_read_piece_by_piece(sizes, batch_size, window, se
     widths = np.random.default_rng(seed).integers(8, 500, len(pieces))
     per_pass = -(-len(pieces) // batch_size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order, "WINDOW", window)
+        patch.setattr(sampling, "WINDOW", window)
         batches = list(StepSampler(widths, batch_size, seed, 2 * per_pass, 2 * per_pass, pieces=pieces))
         later = StepSampler(widths, batch_size, seed, 2 * per_pass, per_pass, pieces=pieces)
         later.set_epoch(1)

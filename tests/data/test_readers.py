@@ -18,9 +18,10 @@ from PIL import Image
 
 from htr_ssl import plugins
 from htr_ssl.data.readers import parquet
-from htr_ssl.data.readers._common import clean_text, natural, split_of
 from htr_ssl.data.reading import READERS, read
+from htr_ssl.data.samples import clean_text, split_of
 from htr_ssl.errors import UserError
+from htr_ssl.folders import natural
 
 
 def picture(tone: int) -> bytes:

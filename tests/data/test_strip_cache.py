@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 
 from htr_ssl.config import DataConfig, PretrainConfig
-from htr_ssl.config_files import load_config
-from htr_ssl.data import importing, loading, named_splits, strip_cache
+from htr_ssl.config.yaml_files import load_config
+from htr_ssl.data import importing, loading, strip_cache
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.data.reading import read
+from htr_ssl.data.splits import named_splits
 from htr_ssl.errors import UserError
 from htr_ssl.training import pretrain
 

@@ -3,13 +3,13 @@ import json
 import pytest
 from handmade import predictions, write_words
 
-from htr_ssl import metrics
 from htr_ssl.config import DataConfig, FinetuneConfig
 from htr_ssl.data.loading import read_samples, rows_of
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import Prediction, evaluate, grouping, read_predictions, score, write_predictions
 from htr_ssl.files import sha256
 from htr_ssl.recognizers.reader import Reader
+from htr_ssl.text import metrics
 from htr_ssl.training import finetune
 
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from handmade import write_words
 
-from htr_ssl.cli import _data
+from htr_ssl.cli.commands import _data
 from htr_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TableConfig
-from htr_ssl.data import named_splits, subset_lists
-from htr_ssl.data.readers._common import Samples
-from htr_ssl.data.subsets import digest, subset
+from htr_ssl.data.samples import Samples
+from htr_ssl.data.splits import named_splits, subset_lists
+from htr_ssl.data.splits.subsets import digest, subset
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, table
 from htr_ssl.experiments.caption import caption
@@ -131,8 +131,8 @@ def test_committed_subsets_are_used_and_named(tmp_path, monkeypatch):
     monkeypatch.setattr(subset_lists, "FOLDER", tmp_path)
     subset_lists.load.cache_clear()
     samples = Named({"id": ids, "text": ["a"] * 40, "split": ["train"] * 40}, "word")
-    rows, mark, name = finetune.labelled_rows(samples, FinetuneConfig(fraction=0.25, seed=1), tmp_path)
+    rows, mark, name = finetune.rows_to_train(samples, FinetuneConfig(fraction=0.25, seed=1), tmp_path)
     assert name == "mine"
     assert {ids[row] for row in rows} == set(read.ids(1, 0.25)) != {ids[row] for row in subset(ids, 0.25, 1)}
     assert mark == lists["sha256"][1][2]
-    assert finetune.labelled_rows(samples, FinetuneConfig(fraction=0.25, seed=5), tmp_path)[2] is None
+    assert finetune.rows_to_train(samples, FinetuneConfig(fraction=0.25, seed=5), tmp_path)[2] is None

@@ -14,12 +14,12 @@ from handmade import WORDS, draw, predictions, put_result
 from test_statistics import METHOD, collected
 
 from htr_ssl.config import TableConfig
-from htr_ssl.config_files import dump_config
-from htr_ssl.data.augment import VIEWS
+from htr_ssl.config.yaml_files import dump_config
 from htr_ssl.experiments import pictures, render, report, table
 from htr_ssl.experiments.caption import caption
 from htr_ssl.experiments.evaluate import Prediction, score
 from htr_ssl.files import write_text
+from htr_ssl.views.augment import VIEWS
 
 SHARES = {"none": 0.8, "linear": 0.2, "bilstm": 0.5}
 """Words read correctly, by probe."""

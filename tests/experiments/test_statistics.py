@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from handmade import predictions, put_result
 
-from htr_ssl import metrics
 from htr_ssl.config import TableConfig
-from htr_ssl.config_files import dump_config
+from htr_ssl.config.yaml_files import dump_config
 from htr_ssl.experiments import render, table
 from htr_ssl.experiments.evaluate import score
 from htr_ssl.files import write_text
+from htr_ssl.text import metrics
 
 METHOD = [{"method": {"name": "masked_image"}}]
 

@@ -6,8 +6,8 @@ from handmade import write_words
 
 from htr_ssl import model_file
 from htr_ssl.config import TableConfig
-from htr_ssl.config_files import dump_config
-from htr_ssl.data import subsets
+from htr_ssl.config.yaml_files import dump_config
+from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, table
 from htr_ssl.files import write_text

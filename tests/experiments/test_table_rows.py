@@ -9,8 +9,8 @@ from test_table import METHOD, SYNTHETIC, TRAIN, make
 
 from htr_ssl import model_file
 from htr_ssl.config import FinetuneConfig, Pseudo
-from htr_ssl.config_files import load_config
-from htr_ssl.data import subsets
+from htr_ssl.config.yaml_files import load_config
+from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, table
 from htr_ssl.training import pseudo

@@ -15,7 +15,8 @@ from htr_ssl.config import DataConfig
 from htr_ssl.data.batch import Images
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.errors import UserError
-from htr_ssl.methods import _damage, _joined, _lab
+from htr_ssl.layers import collective
+from htr_ssl.methods import _damage, _lab
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -166,7 +167,7 @@ def _step(images):
     method = build("colorization", 3, encoder="vit_strips").train()
     method.augment = lambda images, _: images
     terms = method(images, generator())
-    return terms["loss"].detach() * _joined.share(terms["weight"], torch.device("cpu")), dict(method.named_buffers())
+    return terms["loss"].detach() * collective.share(terms["weight"], torch.device("cpu")), dict(method.named_buffers())
 
 
 def _share(rank, world, address, images, expected):

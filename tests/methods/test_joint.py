@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from htr_ssl import model_file, plugins
 from htr_ssl.config import AugmentConfig
 from htr_ssl.data.batch import Images
-from htr_ssl.encoders._frames import Frames
 from htr_ssl.errors import UserError
-from htr_ssl.methods import _heads, _joined, _pair, barlow_twins, moco, simclr, simsiam, vicreg
+from htr_ssl.layers import collective
+from htr_ssl.layers.frames import Frames
+from htr_ssl.methods import _heads, _pair, barlow_twins, moco, simclr, simsiam, vicreg
 
 REFERENCE = Path(__file__).with_name("reference_losses.npz")
 NAMES = [name for name in plugins.names("htr_ssl.methods") if hasattr(plugins.load("htr_ssl.methods", name), "Pair")]
@@ -291,7 +292,7 @@ def test_simsiam_learns_from_the_predictions_alone(monkeypatch):
 
 
 def test_batch_norm_of_one_process_is_that_of_torch():
-    mine, theirs = _joined.BatchNorm(4), nn.BatchNorm1d(4)
+    mine, theirs = collective.BatchNorm(4), nn.BatchNorm1d(4)
     x = torch.randn(6, 4)
     torch.testing.assert_close(mine(x), theirs(x))
     assert torch.isfinite(mine(x[:1])).all()
@@ -315,7 +316,7 @@ def _fixed(name):
 
 def _result(method, batch):
     terms = method(batch, generator())
-    loss = terms["loss"] * _joined.share(terms["weight"], torch.device("cpu"))
+    loss = terms["loss"] * collective.share(terms["weight"], torch.device("cpu"))
     loss.backward()
     return loss.detach(), {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
 
@@ -356,7 +357,7 @@ def _gathering(rank, world, address):
     group.init_process_group("gloo", init_method=f"file://{address}", rank=rank, world_size=world)
     try:
         mine = torch.full((rank + 1, 2), float(rank), requires_grad=True)
-        joined = _joined.gather(mine)
+        joined = collective.gather(mine)
         assert joined.tolist() == [[0, 0], [1, 1], [1, 1]]
         (joined * torch.tensor([[1.0], [2.0], [3.0]])).sum().backward()
         assert mine.grad.tolist() == ([[2, 2]] if rank == 0 else [[4, 4], [6, 6]]), "summed over both processes"

@@ -13,9 +13,9 @@ from PIL import Image
 
 from htr_ssl import __version__, plugins
 from htr_ssl.errors import UserError
-from htr_ssl.pages.document import Line, Page
+from htr_ssl.layout.document import Line, Page
+from htr_ssl.layout.xml import is_page_xml, read_xml
 from htr_ssl.pages.formats import alto, overlay
-from htr_ssl.pages.xml import is_page_xml, read_xml
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = plugins.names("htr_ssl.pages.formats")

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from htr_ssl import plugins, seeds
-from htr_ssl.pages.document import Line
-from htr_ssl.pages.order import in_order
+from htr_ssl.layout.document import Line
+from htr_ssl.layout.order import in_order
 from htr_ssl.pages.segment.projection import segment
 
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from htr_ssl import plugins, seeds
-from htr_ssl.data.handwriting.page import page as synthetic_page
-from htr_ssl.pages.document import Line, Page
+from htr_ssl.handwriting.page import page as synthetic_page
+from htr_ssl.layout.document import Line, Page
+from htr_ssl.layout.order import in_order
 from htr_ssl.pages.formats import alto
-from htr_ssl.pages.order import in_order
 from htr_ssl.pages.segment.projection import segment
 
 PITCH, LINES = 70, 8

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from htr_ssl.errors import UserError
-from htr_ssl.pages.document import Line, Page
+from htr_ssl.layout.document import Line, Page
 from htr_ssl.pages.formats import alto
 from htr_ssl.pages.transcribe import transcribe
 

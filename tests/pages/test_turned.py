@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from htr_ssl.pages.document import Found, Line, turned
+from htr_ssl.layout.document import Found, Line, turned
 
 
 @pytest.mark.parametrize("orientation", [0, 90, 180, 270])

@@ -11,9 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from htr_ssl import ctc
-from htr_ssl.charset import Charset
-from htr_ssl.text import beam, kneser_ney
+from htr_ssl.text import beam, ctc, kneser_ney
+from htr_ssl.text.charset import Charset
 
 CHARSET = Charset(tuple("abc"))
 MODEL = kneser_ney.train(["abba", "abc", "cab", "baba", "a", "abcab", "bcca", "aab"], 3)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from htr_ssl import model_file, plugins
 from htr_ssl.config import DataConfig, PretrainConfig
 from htr_ssl.data.loading import Strips, read_samples, rows_of
-from htr_ssl.data.order import StepSampler
+from htr_ssl.data.sampling import StepSampler
 from htr_ssl.methods import _heads, simsiam
 from htr_ssl.training import collapse, pretrain
 

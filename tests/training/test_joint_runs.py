@@ -13,13 +13,13 @@ import yaml
 
 from htr_ssl import model_file
 from htr_ssl.config import AugmentConfig, FinetuneConfig
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.loading import collate
 from htr_ssl.encoders import crnn
 from htr_ssl.errors import UserError
 from htr_ssl.methods import byol
-from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.recognizers.recognizer import Recognizer
 from htr_ssl.training import finetune, module, profile
+from htr_ssl.views.augment import TextAugment
 
 DATA = {"source": "synthetic", "level": "word", "height": 32, "synthetic": {"samples": 120, "hands": 12}}
 TRAIN = {"steps": 9, "batch_size": 4, "check_every": 3, "threads": 1, "lr": 1e-3, "precision": "32", "device": "cpu"}
@@ -68,7 +68,7 @@ def test_the_loss_is_the_sum_and_both_teach_the_encoder():
     encoder = crnn.Encoder(crnn.Config(dropout=0.0), 32, 1)
     recognizer = Recognizer(encoder, 5)
     method = byol.Method(byol.Config(), encoder)
-    task = module.Joint(module.Labelled(recognizer, TextAugment(STILL), 0.0), method, 0.25)
+    task = module.JointTask(module.Labelled(recognizer, TextAugment(STILL), 0.0), method, 0.25)
     random = np.random.default_rng(0)
     strips = [random.integers(0, 256, (32, width, 1), dtype=np.uint8) for width in (80, 96, 120)]
     batch = collate(strips[:2], [0, 1], [[1, 2], [3]])

@@ -10,7 +10,7 @@ from torch import nn
 
 from htr_ssl import model_file, plugins
 from htr_ssl.config import TrainConfig
-from htr_ssl.recognizers.ctc import Recognizer
+from htr_ssl.recognizers.recognizer import Recognizer
 from htr_ssl.training.optim import MATRIX_RATE, optimiser, orthogonal
 
 

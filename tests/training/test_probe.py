@@ -8,7 +8,6 @@ import torch
 
 from htr_ssl import model_file
 from htr_ssl.config import AugmentConfig, FinetuneConfig, PretrainConfig, TrainConfig
-from htr_ssl.data.augment import TextAugment
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import evaluate
@@ -16,6 +15,7 @@ from htr_ssl.recognizers.probe import recognizer
 from htr_ssl.recognizers.reader import Reader, load_recognizer
 from htr_ssl.training import finetune, pretrain
 from htr_ssl.training.module import Labelled, System
+from htr_ssl.views.augment import TextAugment
 
 DATA = {"source": "synthetic", "level": "word", "height": 32, "synthetic": {"samples": 120, "hands": 10}}
 TRAIN = {"steps": 6, "batch_size": 8, "check_every": 3, "threads": 1, "lr": 1e-2, "precision": "32", "device": "cpu"}

@@ -15,7 +15,7 @@ import yaml
 
 from htr_ssl import environment, model_file
 from htr_ssl.config import FinetuneConfig, TrainConfig
-from htr_ssl.data.order import StepSampler, sorted_batches
+from htr_ssl.data.sampling import StepSampler, sorted_batches
 from htr_ssl.errors import UserError
 from htr_ssl.training import choices, distributed, finetune
 

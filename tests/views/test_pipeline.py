@@ -9,11 +9,11 @@ import yaml
 
 from htr_ssl import model_file
 from htr_ssl.config import AugmentConfig, DataConfig, FinetuneConfig, PretrainConfig, TrainConfig
-from htr_ssl.config_files import dump_config, load_config
-from htr_ssl.data.augment import TextAugment
+from htr_ssl.config.yaml_files import dump_config, load_config
 from htr_ssl.data.batch import Images
 from htr_ssl.errors import UserError
 from htr_ssl.training import finetune
+from htr_ssl.views.augment import TextAugment
 
 pytest.importorskip("albumentations")
 STILL = dict.fromkeys(("slant", "stretch", "scale", "shift", "rotate", "elastic"), 0.0) | dict.fromkeys(

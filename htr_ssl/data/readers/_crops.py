@@ -12,11 +12,11 @@ import numpy as np
 
 from htr_ssl import environment
 from htr_ssl.data.page_images import page_image
-from htr_ssl.data.readers._common import Samples
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
-from htr_ssl.pages.crop import MIN_SIDE, crop
-from htr_ssl.pages.document import Line
+from htr_ssl.layout.crop import MIN_SIDE, crop
+from htr_ssl.layout.document import Line
 
 PAGES = 2 + environment.cores()
 """Decoded pages kept: neighbouring rows are of one page, and every thread works on another."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
-from htr_ssl.data.readers._common import FileSamples, exists, inside
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import FileSamples
 from htr_ssl.errors import UserError
+from htr_ssl.folders import exists, inside
 
 
 @dataclass(slots=True)

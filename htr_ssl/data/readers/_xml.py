@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from htr_ssl.data.readers._common import files, split_of
 from htr_ssl.data.readers._crops import CropSamples, Region
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import split_of
 from htr_ssl.errors import UserError
-from htr_ssl.pages.xml import read_xml, root_kind
+from htr_ssl.folders import files
+from htr_ssl.layout.xml import read_xml, root_kind
 
 
 def sheets(root: Path, kind: str) -> Iterator[Path]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from htr_ssl.data.readers._common import FileSamples, files, is_image
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import FileSamples
 from htr_ssl.errors import UserError
+from htr_ssl.folders import files, is_image
 
 _SETS = {"trainset": "train", "testset": "test"}
 _WORD = re.compile(r"(\d{3,5})-(\d+)-(\d+)-(\d+)-(.*)", re.DOTALL)

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.data.readers._common import FileSamples, files, read_text, split_of
 from htr_ssl.data.readers._listed import Row, samples_of
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import FileSamples, split_of
 from htr_ssl.errors import UserError
+from htr_ssl.folders import files, read_text
 
 NAME = "labels.json"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from htr_ssl.data.readers._common import FileSamples, files, is_image, read_text
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import FileSamples
 from htr_ssl.errors import UserError
+from htr_ssl.folders import files, is_image, read_text
 
 SUFFIX = ".gt.txt"
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from htr_ssl.data.readers._common import Samples, files, is_image, read_text
 from htr_ssl.data.readers._crops import CropSamples, Region, box
 from htr_ssl.data.readers._parsed import parse
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
-from htr_ssl.pages.document import Line
+from htr_ssl.folders import files, is_image, read_text
+from htr_ssl.layout.document import Line
 
 LISTS = {"word": "words.txt", "line": "lines.txt"}
 _BOX = {"word": 3, "line": 4}  # column at which x, y, width and height begin

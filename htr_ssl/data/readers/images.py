@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from htr_ssl.data.readers._common import FileSamples, files, is_image
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import FileSamples
+from htr_ssl.folders import files, is_image
 
 FALLBACK = True
 """Chosen only if no other reader knows the source: most formats lie beside images."""

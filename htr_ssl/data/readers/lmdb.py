@@ -11,9 +11,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.data.readers._common import Samples, files, split_of
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import Samples, split_of
 from htr_ssl.errors import UserError
+from htr_ssl.folders import files
 
 NAME = "data.mdb"
 _MAGIC = 0xBEEFC0DE

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from htr_ssl.data.readers._common import COLUMNS, Samples, clean_text, files, is_unusual, split_of
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import COLUMNS, Samples, clean_text, is_unusual, split_of
 from htr_ssl.errors import UserError
+from htr_ssl.folders import files
 
 FACTS = b"htr_ssl"
 """Key of the file's metadata under which `data import` notes the source's facts as JSON."""

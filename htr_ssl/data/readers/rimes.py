@@ -14,13 +14,14 @@ import html
 from collections.abc import Iterator
 from pathlib import Path
 
-from htr_ssl.data.readers._common import Samples, files, inside, is_image, read_text
 from htr_ssl.data.readers._crops import CropSamples, Region, box
 from htr_ssl.data.readers._listed import Row, samples_of
 from htr_ssl.data.readers._parsed import parse
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
-from htr_ssl.pages.document import Line
+from htr_ssl.folders import files, inside, is_image, read_text
+from htr_ssl.layout.document import Line
 
 _SPLITS = {"training": "train", "validation": "validation", "test": "test", "eval": "test"}
 

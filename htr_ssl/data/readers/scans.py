@@ -8,10 +8,11 @@ from pathlib import Path
 
 from htr_ssl import plugins
 from htr_ssl.data.page_images import is_pdf, page_count, page_image
-from htr_ssl.data.readers._common import files, is_image, split_of
 from htr_ssl.data.readers._crops import CropSamples, Region
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import split_of
 from htr_ssl.errors import UserError
+from htr_ssl.folders import files, is_image
 
 SEGMENTER = "projection"
 """What finds the lines, see `htr-ssl formats`."""

@@ -12,10 +12,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from htr_ssl.data.readers._common import FileSamples, files, is_image, read_text, split_of
 from htr_ssl.data.readers._listed import Row, samples_of
 from htr_ssl.data.sample import Level
+from htr_ssl.data.samples import FileSamples, split_of
 from htr_ssl.errors import UserError
+from htr_ssl.folders import files, is_image, read_text
 
 SUFFIXES = (".tsv", ".csv", ".jsonl")
 HEADS = {

@@ -15,7 +15,7 @@ from lxml import etree
 
 from htr_ssl import __version__
 from htr_ssl.files import write_bytes
-from htr_ssl.pages.document import Line, Page
+from htr_ssl.layout.document import Line, Page
 
 EXTENSION = ".alto.xml"
 NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"

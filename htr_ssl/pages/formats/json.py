@@ -14,7 +14,7 @@ import numpy as np
 
 from htr_ssl import __version__
 from htr_ssl.files import write_bytes
-from htr_ssl.pages.document import Line, Page
+from htr_ssl.layout.document import Line, Page
 
 EXTENSION = ".json"
 

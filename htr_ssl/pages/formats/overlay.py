@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from htr_ssl.data.images import decode
 from htr_ssl.files import atomic_path
-from htr_ssl.pages.document import Line, Page
+from htr_ssl.layout.document import Line, Page
 
 EXTENSION = ".overlay.png"
 MAX_SIDE = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from htr_ssl.files import write_bytes
-from htr_ssl.pages.document import Page
+from htr_ssl.layout.document import Page
 
 EXTENSION = ".txt"
 

@@ -1,0 +1,234 @@
+"""The command ``htr-ssl``. Heavy libraries are imported inside the commands, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from htr_ssl import __version__
+from htr_ssl.cli.check import check as check  # a command of data
+from htr_ssl.cli.data import data
+from htr_ssl.cli.export import export
+from htr_ssl.cli.look import neighbours, views
+from htr_ssl.cli.show import formats, methods, note, say, show, splits
+from htr_ssl.cli.speed import encoders, profile
+from htr_ssl.errors import UserError
+
+if TYPE_CHECKING:
+    from htr_ssl.config import DataConfig
+
+app = typer.Typer(
+    help="Handwritten text recognition when almost nothing is transcribed.\n\n"
+    "Images without text → pretrain → a few labels → finetune → evaluate, table, transcribe. "
+    "Start with: htr-ssl quickstart",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration; see `htr-ssl show`.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those of the file.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run. [default: runs/NAME]")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="Model that finetune wrote.")]
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False) -> None:
+    if version:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.command(rich_help_panel="Start")
+def quickstart(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything it makes.")] = Path(
+        "htr-ssl-quickstart"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Go the whole way once on synthetic handwriting: pretrain, fine-tune, table, transcribed page.
+
+    Needs no data, no network and no GPU.
+    """
+    from htr_ssl.experiments import quickstart as steps
+
+    steps.run(out, seed)
+
+
+@app.command(rich_help_panel="Train")
+def pretrain(config: Config, overrides: Overrides = None, out: Out = None, quiet: Quiet = False) -> None:
+    """Pretrain an encoder on images without text → encoder.safetensors.
+
+    The same command continues a run that was stopped.
+
+    Example: `htr-ssl pretrain configs/pretrain.yaml data.source=scans train.steps=5000`
+    """
+    from htr_ssl.config import PretrainConfig
+    from htr_ssl.config.yaml_files import load_config
+
+    loaded = load_config(config, overrides or [], PretrainConfig)
+    from htr_ssl.training import pretrain as training
+
+    say(training.run(loaded, out or Path("runs") / loaded.name, progress=not quiet))
+
+
+@app.command(rich_help_panel="Train")
+def finetune(config: Config, overrides: Overrides = None, out: Out = None, quiet: Quiet = False) -> None:
+    """Train a recognizer on labelled images → model.safetensors.
+
+    `init=` starts from an encoder or a recognizer, `fraction=0.05` uses 5 % of the labels. `probe=linear` or
+    `probe=bilstm` freezes the encoder and trains only what stands on it; raise train.lr then, e.g. to 0.01. The same
+    command continues a run that was stopped.
+
+    Example: `htr-ssl finetune configs/finetune.yaml data.source=lines init=runs/pretrain/encoder.safetensors`
+    """
+    from htr_ssl.config import FinetuneConfig
+    from htr_ssl.config.yaml_files import load_config
+
+    loaded = load_config(config, overrides or [], FinetuneConfig)
+    from htr_ssl.training import finetune as training
+
+    say(training.run(loaded, out or Path("runs") / loaded.name, progress=not quiet))
+
+
+@app.command(rich_help_panel="Measure")
+def table(config: Config, overrides: Overrides = None, out: Out = None, quiet: Quiet = False) -> None:
+    """Train and score rows × fractions × seeds → Markdown, CSV, LaTeX and a picture.
+
+    Goes cell by cell; the same command continues where it was stopped and repeats cells that failed.
+
+    Example: `htr-ssl table configs/table.yaml data.source=words.parquet data.level=word "seeds=[0, 1, 2]"`
+    """
+    from htr_ssl.config import TableConfig
+    from htr_ssl.config.yaml_files import load_config
+
+    loaded = load_config(config, overrides or [], TableConfig)
+    from htr_ssl.experiments import table as tables
+
+    made = tables.run(loaded, out or Path("runs") / loaded.name, progress=not quiet)
+    say((made.out / "table.md").read_text(encoding="utf-8"))
+    note(f"{made.out}: table.md, table.csv, table.tex, cells.csv, curve.png")
+    _fail([f"{cell.folder}: {cell.error}" for cell in made.failed], len(made.cells))
+
+
+@app.command(rich_help_panel="Measure")
+def evaluate(
+    model: Model,
+    source: Annotated[str | None, typer.Argument(metavar="DATA", help="Other data than the model's own.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation, test, or all of DATA.")] = "test",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for result.json and predictions.csv.")] = None,
+    format: Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")] = "auto",
+    splits: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Score a model: WAcc, CER and WER with 95 % intervals, and its commonest confusions.
+
+    Example: `htr-ssl evaluate runs/finetune/model.safetensors --out runs/finetune`
+    """
+    from htr_ssl.cli.show import scores
+    from htr_ssl.experiments import evaluate as evaluation
+
+    result = evaluation.evaluate(model, _data(model, source, format, splits), split, out, device)
+    scores(result)
+    _fail([f"{name}: not scored, the image cannot be read" for name in result["unreadable"]], result["n"])
+
+
+@app.command(rich_help_panel="Use")
+def transcribe(
+    model: Model,
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Page images and folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
+    format: Annotated[str, typer.Option(help="What to write; see `htr-ssl formats`.")] = "txt",
+    segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "projection",
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Read whole pages: find the lines, read them, write one file per page and format.
+
+    Pages already done with this model are skipped, pages that cannot be read are named at the end.
+
+    Example: `htr-ssl transcribe runs/finetune/model.safetensors scans --out text --format txt,alto,overlay`
+    """
+    from htr_ssl.cli.show import pages_bar
+    from htr_ssl.files import sha256
+    from htr_ssl.recognizers.reader import Reader
+
+    reader = Reader.load(model, device)
+    from htr_ssl.pages.transcribe import transcribe as read_pages
+
+    formats = [name.strip() for name in format.split(",") if name.strip()]
+    with pages_bar(quiet) as progress:
+        outcome = read_pages(reader.read, inputs, out, formats, segmenter, progress, sha256(model.read_bytes()))
+    note(f"{out}: {len(outcome.done)} page(s) transcribed, {len(outcome.skipped)} skipped (done before)")
+    failed: Any = outcome.failed
+    _fail([f"{path}: {text}" for path, text in failed], len(outcome.done) + len(outcome.skipped) + len(failed))
+
+
+app.command(rich_help_panel="Measure")(profile)
+app.command(rich_help_panel="Look")(views)
+app.command(rich_help_panel="Look")(neighbours)
+app.command(rich_help_panel="Use")(export)
+app.add_typer(data, name="data", rich_help_panel="Use")
+for _command in (methods, encoders, formats, splits, show):
+    app.command(rich_help_panel="What there is")(_command)
+
+
+def _data(model: Path, source: str | None, format: str, splits: str | None = None) -> DataConfig | None:
+    """The model's own data with another source, which is divided by a published split only if one is given."""
+    if source is None:
+        if splits:
+            raise UserError("--splits divides DATA; give it, or leave --splits out: the model knows its own split")
+        return None
+    from htr_ssl.config import DataConfig
+    from htr_ssl.model_file import read_header
+
+    own = read_header(model)["data"]
+    kept = own.get("splits") if source == own["source"] else None
+    return DataConfig(**{**own, "source": source, "format": format, "splits": splits or kept})
+
+
+def _fail(failed: list[str], total: int) -> None:
+    """Names what failed and ends with code 1, if anything did."""
+    if failed:
+        note("\n".join([*failed, f"{len(failed)} of {total} failed"]), "red")
+        raise typer.Exit(1)
+
+
+def _warn(message: Warning | str, category: type[Warning], *place: Any, **_: Any) -> None:
+    """Prints the package's own warnings as one line; those of libraries are for developers."""
+    if issubclass(category, UserWarning):
+        note(f"warning: {message}", "yellow")
+
+
+def main() -> None:
+    """Entry point: 0 all done, 1 some inputs failed, 2 bad usage or configuration, 130 stopped by the user."""
+    warnings.showwarning = _warn
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that knows no arrows still shows the rest
+    try:
+        app(prog_name="htr-ssl")
+    except UserError as error:
+        note(str(error), "red")
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        note(f"{error.filename}: {error.strerror}; check the path", "red")
+        sys.exit(2)
+    except SystemExit as error:
+        if error.code == 130:
+            note(f"stopped; the same command goes on from here: htr-ssl {shlex.join(sys.argv[1:])}", "yellow")
+        raise

@@ -1,0 +1,140 @@
+"""What every reader gives: lazy sequences of samples, text and split names in one form."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from htr_ssl.data.sample import Level, Sample
+from htr_ssl.errors import UserError
+
+COLUMNS = ("id", "text", "writer", "page", "split")
+
+_UNUSUAL_SPACE = re.compile(r"[^\S \t\r\n]")
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev", "eval"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+class Samples(Sequence[Sample]):
+    """Samples whose columns are in memory and whose images are fetched one at a time.
+
+    Subclasses say where an image comes from (`image`). They can be pickled and forked for loader processes. Readers
+    give texts as they stand in the files; every way out gives them clean (`clean_text`).
+
+    Attributes:
+        level: word or line.
+        problems: one sentence for each file or row that was left out, naming it; whoever reads shows or counts them.
+        facts: what the source says of itself for the reports, e.g. licence, language, name of its splits.
+        doubtful: ids that the source marks as badly segmented; some published splits leave them out.
+        root: file or folder they were read from, None if from neither.
+    """
+
+    def __init__(self, columns: dict[str, list[str | None]], level: Level) -> None:
+        """Columns of equal length; `id` is required, the others of `COLUMNS` default to None."""
+        self._ids = [str(value) for value in columns["id"]]
+        self._columns = {name: columns.get(name) or [None] * len(self._ids) for name in COLUMNS[1:]}
+        texts = self._columns["text"]
+        self._columns["text"] = [clean_text(text) for text in texts]
+        self._written = {row: text for row, text in enumerate(texts) if text and is_unusual(text)}
+        self.level = level
+        self.problems: list[str] = []
+        self.facts: dict[str, str] = {}
+        self.doubtful: frozenset[str] = frozenset()
+        self.root: Path | None = None
+
+    @abstractmethod
+    def image(self, index: int) -> bytes | Path | np.ndarray:
+        """Encoded bytes, path or decoded array of one image."""
+
+    def column(self, name: str) -> list[str | None]:
+        """One of `COLUMNS` as a list, without touching any image."""
+        return list(self._ids) if name == "id" else list(self._columns[name])
+
+    def cell(self, name: str, index: int) -> str | None:
+        """One value of a column."""
+        return self._ids[index] if name == "id" else self._columns[name][index]
+
+    def as_written(self) -> dict[int, str]:
+        """Row -> text as it stands in the file, for texts that `clean_text` changed by more than plain spaces."""
+        return dict(self._written)
+
+    def paths(self) -> list[Path]:
+        """Image files that the samples name; empty if the images lie in the source itself."""
+        return []
+
+    def pieces(self) -> np.ndarray | None:
+        """For each sample the number of the piece of its source that it is read with; None if each is read alone."""
+        return None
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        name, text, writer, page, split = (self.cell(column, index) for column in COLUMNS)
+        return Sample(str(name), self.image(index), text, self.level, split, writer, page)
+
+
+class FileSamples(Samples):
+    """Samples whose images are files; ids are their paths below the root, splits come from the first folder's name."""
+
+    def __init__(
+        self,
+        root: Path,
+        paths: list[Path],
+        level: Level,
+        texts: list[str | None] | None = None,
+        **columns: list[str | None],
+    ) -> None:
+        """Image files below `root` (or `root` itself), their transcriptions and other `COLUMNS` that are known.
+
+        Raises:
+            UserError: `paths` is empty.
+        """
+        if not paths:
+            raise UserError(f"{root}: there is no image in it; give a folder with JPEG, PNG, WebP or TIFF files")
+        names = [path.relative_to(root) if path != root else Path(path.name) for path in paths]
+        splits = [split_of(name.parts[0]) if len(name.parts) > 1 else None for name in names]
+        ids: list[str | None] = [name.as_posix() for name in names]
+        super().__init__({"id": ids, "text": texts or [], "split": splits, **columns}, level)
+        self._paths = paths
+
+    def image(self, index: int) -> Path:
+        """Path of the image file."""
+        return self._paths[index]
+
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return self._paths
+
+
+def clean_text(text: str | None) -> str | None:
+    """Transcription in Unicode NFC with single spaces, or None if nothing is left."""
+    return " ".join(unicodedata.normalize("NFC", text).split()) or None if text else None
+
+
+def is_unusual(text: str) -> bool:
+    """Whether `clean_text` changes more than plain spaces and line ends: other spaces, or letters that it composes."""
+    return _UNUSUAL_SPACE.search(text) is not None or not unicodedata.is_normalized("NFC", text)
+
+
+def split_of(name: str) -> str | None:
+    """train, validation or test for a split or folder name such as ``val``; None for any other word."""
+    return _SPLITS.get(name.strip().lower())
