@@ -36,17 +36,20 @@ MIN_CONTRAST = 40
 _REMEDY = "save it again as PNG or JPEG, or leave it out"
 
 
-def decode(source: bytes | Path | np.ndarray, name: str) -> Array:
-    """Upright image of encoded bytes, a file or an array: uint8, (H, W) gray or (H, W, 3) RGB, alpha laid on white.
+def decode(source: bytes | Path | np.ndarray | Image.Image, name: str) -> Array:
+    """Upright image of encoded bytes, a file, an array or a Pillow image: uint8, (H, W) gray or (H, W, 3) RGB.
 
-    Only the first frame of a TIFF or GIF is read. The number of pixels is taken from the header before anything is
-    decoded.
+    Alpha is laid on white. Only the first frame of a TIFF or GIF is read. The number of pixels is taken from the header
+    before anything is decoded.
 
     Raises:
         UserError: empty, truncated, too large or not an image; the message starts with `name`.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, name)
+    if isinstance(source, Image.Image):
+        _check_size(source.size, name)
+        return _from_picture(source)
     data = _read(Path(source), name) if isinstance(source, (str, Path)) else bytes(source)
     if not data:
         raise UserError(f"{name}: the image is empty (0 bytes); copy it again or leave it out")
