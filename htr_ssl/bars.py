@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def rows_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Progress of rows with the time left; None if quiet or if there is no terminal."""
+def rows_bar(quiet: bool, what: str = "images") -> Iterator[Callable[[int, int], None] | None]:
+    """Progress of rows, named by `what`, with the time left; None if quiet or if there is no terminal."""
     from rich import progress
     from rich.console import Console
 
@@ -18,5 +18,5 @@ def rows_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         return
     columns = (progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn())
     with progress.Progress(progress.TextColumn("{task.description}"), *columns, console=console, transient=True) as bar:
-        task = bar.add_task("images", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -118,7 +118,7 @@ def table(config: Config, overrides: Overrides = None, out: Out = None, quiet: Q
     made = tables.run(loaded, out or Path("runs") / loaded.name, progress=not quiet)
     say((made.out / "table.md").read_text(encoding="utf-8"))
     note(f"{made.out}: table.md, table.csv, table.tex, cells.csv, curve.png")
-    _fail([f"{cell.folder}: {cell.error}" for cell in made.failed], len(made.cells))
+    _fail([_named(cell.folder, str(cell.error)) for cell in made.failed], len(made.cells))
 
 
 @app.command(rich_help_panel="Measure")
@@ -147,8 +147,10 @@ def evaluate(
 
 @app.command(rich_help_panel="Use")
 def transcribe(
-    model: Model,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Page images and folders of them.")],
+    given: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL INPUT…", help="Model that finetune wrote; page images and folders of them."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
     format: Annotated[str, typer.Option(help="What to write; see `htr-ssl formats`.")] = "txt",
     segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "projection",
@@ -165,6 +167,7 @@ def transcribe(
     from htr_ssl.files import sha256
     from htr_ssl.recognizers.reader import Reader
 
+    model, inputs = _model_and_pages(given)
     reader = Reader.load(model, device)
     from htr_ssl.pages.transcribe import transcribe as read_pages
 
@@ -173,7 +176,7 @@ def transcribe(
         outcome = read_pages(reader.read, inputs, out, formats, segmenter, progress, sha256(model.read_bytes()))
     note(f"{out}: {len(outcome.done)} page(s) transcribed, {len(outcome.skipped)} skipped (done before)")
     failed: Any = outcome.failed
-    _fail([f"{path}: {text}" for path, text in failed], len(outcome.done) + len(outcome.skipped) + len(failed))
+    _fail([_named(path, text) for path, text in failed], len(outcome.done) + len(outcome.skipped) + len(failed))
 
 
 app.command(rich_help_panel="Measure")(profile)
@@ -183,6 +186,26 @@ app.command(rich_help_panel="Use")(export)
 app.add_typer(data, name="data", rich_help_panel="Use")
 for _command in (methods, encoders, formats, splits, show):
     app.command(rich_help_panel="What there is")(_command)
+
+
+def _model_and_pages(given: list[Path]) -> tuple[Path, list[Path]]:
+    """The model and the pages of a command line.
+
+    Raises:
+        UserError: it does not begin with a model, or names no page.
+    """
+    from htr_ssl.api import NO_MODEL
+
+    if given[0].suffix not in (".safetensors", ".onnx"):
+        raise UserError(NO_MODEL)
+    if not given[1:]:
+        raise UserError(f"{given[0]}: this is the model; name the page images or folders to read after it")
+    return given[0], given[1:]
+
+
+def _named(path: Path, text: str) -> str:
+    """A sentence on a file that names the file once."""
+    return text if text.startswith(str(path)) else f"{path}: {text}"
 
 
 def _data(model: Path, source: str | None, format: str, splits: str | None = None) -> DataConfig | None:

@@ -21,13 +21,14 @@ def encoders(
     batch_size: Annotated[int, typer.Option(min=1, help="Lines per step.")] = 8,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all cores.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, …")] = "auto",
-    seconds: Annotated[float, typer.Option(min=0, help="Time to measure each; 0 = only count.")] = 1.0,
+    measure: Annotated[bool, typer.Option("--measure", help="Time training and reading here, a second each.")] = False,
+    seconds: Annotated[float, typer.Option(min=0, help="With --measure: time to measure each.")] = 1.0,
 ) -> None:
-    """List the encoders with what they cost here, or the options of one.
+    """List the encoders with what they cost, or the options of one.
 
-    Parameters, operations per line, pixels per frame, and lines/s of fine-tuning and reading on this machine.
+    Parameters, operations per line and pixels per frame; with --measure also lines/s of fine-tuning and reading here.
 
-    Example: `htr-ssl encoders --height 64 --width 800`
+    Example: `htr-ssl encoders --measure --height 64 --width 800`
     """
     listing("htr_ssl.encoders", name)
     if name is not None:
@@ -35,26 +36,36 @@ def encoders(
     import torch
 
     from htr_ssl import environment, model_file, plugins
+    from htr_ssl.bars import rows_bar
     from htr_ssl.config import TrainConfig
     from htr_ssl.training import choices
     from htr_ssl.training.cost import cost, presets
 
     chosen = model_file.resolve_device(device)
     torch.set_num_threads(choices.threads(TrainConfig(device=device, threads=threads)))
+    every = [(encoder, preset) for encoder in plugins.names("htr_ssl.encoders") for preset in presets(encoder)]
     rows = []
-    for encoder in plugins.names("htr_ssl.encoders"):
-        for preset in presets(encoder):
-            note(f"{encoder} {preset} …")
-            found = cost(encoder, preset, height, width, chosen, batch_size, seconds)
-            speeds = [
-                "" if speed is None else f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}"
-                for speed in (found.train, found.read)
-            ]
+    with rows_bar(False, "encoders") as progress:
+        for done, (encoder, preset) in enumerate(every, start=1):
+            try:
+                found = cost(encoder, preset, height, width, chosen, batch_size, seconds if measure else 0)
+            except UserError as error:  # it needs an extra that is not installed
+                note(str(error), "yellow")
+                continue
             size = (f"{found.parameters / 1e6:.1f}", f"{found.flops / 1e9:.2f}", str(found.stride))
-            rows.append((encoder, preset, *size, *speeds))
-    table(("encoder", "preset", "M params", "GFLOP/line", "px/frame", "train lines/s", "read lines/s"), rows)
+            rows.append((encoder, preset, *size, *map(_speed, (found.train, found.read) if measure else ())))
+            if progress:
+                progress(done, len(every))
+    titles = ("encoder", "preset", "M params", "GFLOP/line", "px/frame", "train lines/s", "read lines/s")
+    table(titles if measure else titles[:-2], rows)
     number = "bfloat16" if environment.precision("auto", chosen) == "bf16-mixed" else "float32"
-    note(f"lines of {height}x{width} px, {batch_size} per step, {number}, {chosen}, {torch.get_num_threads()} threads")
+    here = f", {batch_size} per step, {number}, {chosen}, {torch.get_num_threads()} threads" if measure else ""
+    note(f"lines of {height}x{width} px{here}")
+
+
+def _speed(value: float | None) -> str:
+    """Lines/s, nothing if they were not measured."""
+    return "" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def profile(

@@ -61,10 +61,12 @@ def cost(
     """
     torch.manual_seed(0)
     module = model_file.build_encoder(encoder, {"preset": preset}, height, 1)
-    recognizer = Recognizer(module, CLASSES).to(device).to(memory_format=torch.channels_last)
-    batch = _batch(batch_size, height, width).to(device)
-    flops = _flops(recognizer, batch)
-    speeds = _speeds(recognizer, batch, device, seconds) if seconds else (None, None)
+    recognizer = Recognizer(module, CLASSES)
+    flops = _flops(recognizer, _batch(1, height, width))
+    speeds: tuple[float | None, float | None] = (None, None)
+    if seconds:
+        recognizer = recognizer.to(device).to(memory_format=torch.channels_last)
+        speeds = _speeds(recognizer, _batch(batch_size, height, width).to(device), device, seconds)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return Cost(encoder, preset, parameters, flops, module.stride, *speeds)
 

@@ -67,7 +67,8 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     labelled = Labelled(recognizer, TextAugment(config.augment), config.head_warmup)
     task: Labelled | JointTask = labelled
     images: Strips | PairedStrips = train
-    title = f"{'finetune' if config.probe == 'none' else f'{config.probe} probe'} {100 * config.fraction:g} %"
+    labels = "all labels" if config.fraction == 1 else f"{100 * config.fraction:g} % of the labels"
+    title = f"{'finetune' if config.probe == 'none' else f'{config.probe} probe'} on {labels}"
     if config.joint:
         task = JointTask(labelled, pretrain.build_method(config.joint, encoder), config.joint.weight)
         images = PairedStrips(train, _unlabelled(config, samples.facts, progress), config.joint.batch_size)
