@@ -24,8 +24,9 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    preset: Literal["small", "base"] = "small"
-    """small: 1 M parameters, for two CPU cores; base: 6 M, for many labels or a GPU."""
+    preset: Literal["small", "medium", "base"] = "small"
+    """small: 1 M parameters, for two CPU cores; medium: 2 M, that of the shipped recognizer; base: 6 M, for many
+    labels or a GPU."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout on the frames before and between the LSTM layers."""
 
@@ -33,6 +34,7 @@ class Config(BaseModel):
 _PRESETS = {
     # widths of the four stages, residual blocks in the last three, LSTM units per direction
     "small": ((16, 32, 64, 128), (1, 1, 0), 128),
+    "medium": ((16, 32, 64, 128), (1, 1, 1), 192),
     "base": ((32, 64, 128, 256), (1, 2, 1), 256),
 }
 

@@ -35,4 +35,4 @@ def test_speed_is_measured_when_asked_for():
 
 
 def test_presets_are_those_of_the_options():
-    assert presets("crnn") == ["small", "base"]
+    assert presets("crnn") == ["small", "medium", "base"]
