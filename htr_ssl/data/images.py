@@ -33,14 +33,21 @@ INK_LEVEL = 30
 MIN_CONTRAST = 40
 """Least distance of paper and ink assumed by `normalise_levels`, so that blank paper is not blown up to noise."""
 
+_BITS = (8, 10, 12, 14, 16)
+_BACK = {turn: {6: 8, 8: 6}.get(turn, turn) for turn in range(1, 9)}  # EXIF orientation that undoes another
 _REMEDY = "save it again as PNG or JPEG, or leave it out"
 
 
-def decode(source: bytes | Path | np.ndarray | Image.Image, name: str) -> Array:
-    """Upright image of encoded bytes, a file, an array or a Pillow image: uint8, (H, W) gray or (H, W, 3) RGB.
+def decode(source: bytes | Path | np.ndarray | Image.Image, name: str, frame: int = 0, upright: bool = True) -> Array:
+    """Image of encoded bytes, a file, an array or a Pillow image: uint8, (H, W) gray or (H, W, 3) RGB, alpha on white.
 
-    Alpha is laid on white. Only the first frame of a TIFF or GIF is read. The number of pixels is taken from the header
-    before anything is decoded.
+    The number of pixels is taken from the header before anything is decoded.
+
+    Args:
+        source: encoded bytes, the path of a file, an array, or a Pillow image.
+        name: what messages start with.
+        frame: which image of a TIFF or GIF file, from 0.
+        upright: turn the image as its EXIF orientation says; False gives the pixels as they are stored.
 
     Raises:
         UserError: empty, truncated, too large or not an image; the message starts with `name`.
@@ -55,11 +62,11 @@ def decode(source: bytes | Path | np.ndarray | Image.Image, name: str) -> Array:
         raise UserError(f"{name}: the image is empty (0 bytes); copy it again or leave it out")
     size = _plain_size(data)
     if size is None:
-        return _decode_any(data, name)
+        return _decode_any(data, name, frame, upright)
     _check_size(size, name)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
-        return _decode_any(data, name)
+        return _decode_any(data, name, frame, upright)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image  # type: ignore[return-value]
 
 
@@ -111,51 +118,99 @@ def _plain_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _decode_any(data: bytes, name: str) -> Array:
-    """Decodes through Pillow, and through OpenCV what Pillow does not know (e.g. 16-bit RGB TIFF)."""
+def _decode_any(data: bytes, name: str, frame: int, upright: bool) -> Array:
+    """Decodes through Pillow, and colour of 16 bits, which Pillow cuts to 8 or does not know, through OpenCV."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large images and odd metadata: our own limit and errors speak instead
             with Image.open(io.BytesIO(data)) as picture:
+                picture.seek(frame)
                 _check_size(picture.size, name)
+                if _is_deep_colour(picture) and (deep := _deep_colour(data, name, frame)) is not None:
+                    return _turned(deep, _orientation(picture)) if upright else deep
+                back = _BACK[_orientation(picture)] if picture.format == "TIFF" and not upright else 1
                 picture.load()
-                return _from_picture(picture)
+                return _turned(_from_picture(picture, upright), back)
     except Image.DecompressionBombError as error:
         raise UserError(
             f"{name}: the image is larger than {MAX_PIXELS // 10**6} million pixels; make it smaller"
         ) from error
     except UnidentifiedImageError as error:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if _is_tiff(data) else None
+        image = _deep_colour(data, name, frame) if _is_tiff(data) else None
         if image is None:
             kind = "a PDF, not an image" if data[:5] == b"%PDF-" else "not an image of a known kind"
             raise UserError(f"{name}: this is {kind}; {_REMEDY}") from error
-        _check_size(image.shape[1::-1], name)
-        order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}.get(image.shape[2] if image.ndim == 3 else 1)
-        return _from_array(image if order is None else cv2.cvtColor(image, order), name)
+        return image
     except UserError:
         raise
     except MemoryError as error:
         raise UserError(f"{name}: not enough memory to decode the image; make it smaller") from error
+    except EOFError as error:
+        raise UserError(f"{name}: there is no image {frame + 1} in the file; copy it again") from error
     except Exception as error:  # damaged files make decoders fail in every way there is
         raise UserError(
             f"{name}: the image is damaged or truncated ({error}); copy it again or leave it out"
         ) from error
 
 
-def _from_picture(picture: Image.Image) -> Array:
-    """Upright uint8 array of a loaded Pillow image."""
-    with contextlib.suppress(Exception):  # unreadable EXIF data says nothing about the pixels
-        picture = ImageOps.exif_transpose(picture)
+def _is_deep_colour(picture: Image.Image) -> bool:
+    """Whether a file has colour or alpha of 16 bits, of which Pillow would keep the upper 8 only."""
+    if picture.format == "TIFF":
+        bits: Any = picture.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
+        return len(bits) in (3, 4) and min(bits) > 8
+    return picture.format == "PNG" and picture.mode != "I;16" and ";16B" in str(getattr(picture, "tile", "")[:1])
+
+
+def _deep_colour(data: bytes, name: str, frame: int) -> Array | None:
+    """Image as stored, decoded through OpenCV; None if it cannot."""
+    try:
+        done, images = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(frame, frame + 1))
+    except cv2.error:
+        return None
+    if not done or not len(images):
+        return None
+    image = images[0]
+    order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}.get(image.shape[2] if image.ndim == 3 else 1)
+    return _from_array(image if order is None else cv2.cvtColor(image, order), name)
+
+
+def _from_picture(picture: Image.Image, upright: bool = True) -> Array:
+    """uint8 array of a loaded Pillow image."""
+    inverted = picture.format == "TIFF" and picture.tag_v2.get(262) == 0  # type: ignore[attr-defined]
+    if upright and picture.format != "TIFF":  # Pillow turns these by itself
+        with contextlib.suppress(Exception):  # unreadable EXIF data says nothing about the pixels
+            picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture).convert("RGB")
     elif picture.mode.startswith(("I", "F")):
-        return _to_8_bit(np.asarray(picture))
+        levels = _to_8_bit(np.asarray(picture))
+        return 255 - levels if inverted else levels  # Pillow turns only levels of 8 bits
     elif picture.mode not in ("L", "RGB"):
         gray = picture.mode == "1" or (picture.mode == "P" and _is_gray_palette(picture))
         picture = picture.convert("L" if gray else "RGB")
     return np.asarray(picture).copy()
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation, 1 if there is none."""
+    try:
+        value = picture.getexif().get(0x0112, 1)
+    except Exception:  # unreadable EXIF data says nothing about the pixels
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _turned(image: Array, orientation: int) -> Array:
+    """Stored pixels as their EXIF orientation says they are to be seen."""
+    if orientation >= 5:
+        image = np.swapaxes(image, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
 
 
 def _is_gray_palette(picture: Image.Image) -> bool:
@@ -164,10 +219,17 @@ def _is_gray_palette(picture: Image.Image) -> bool:
 
 
 def _to_8_bit(values: np.ndarray) -> Array:
-    """8-bit levels of 16-bit, 32-bit or real values (reals up to 1 count as shares of white)."""
+    """8-bit levels of 16-bit, 32-bit or real values.
+
+    White is the largest value of the fewest bits (8, 10, 12, 14 or 16) that hold the brightest pixel, for cameras and
+    scanners write 10 or 12 bits into files of 16. Reals up to 1 count as shares of white.
+    """
+    if values.dtype.kind in "iu" and (most := int(values.max(initial=0))) <= 65535:
+        bits = next(bits for bits in _BITS if most < 1 << bits)
+        return (values.clip(0) >> (bits - 8)).astype(np.uint8)
     values = np.nan_to_num(values.astype(np.float32))
     top = float(values.max(initial=0.0))
-    white = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0 if top <= 65535.0 else top
+    white = 1.0 if top <= 1.0 else next((2.0**bits - 1 for bits in _BITS if top < 2**bits), top)
     levels: Array = (values * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
     return levels
 
@@ -184,7 +246,9 @@ def _from_array(array: np.ndarray, name: str) -> Array:
         )
     _check_size(array.shape[1::-1], name)
     if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
+        colour = array[:, :, :3] if array.ndim == 3 else array
+        alpha = array[:, :, 3:] if array.ndim == 3 else array[:0]
+        array = np.concatenate([_to_8_bit(colour), _to_8_bit(alpha)], axis=-1) if alpha.size else _to_8_bit(colour)
     elif array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
     if array.ndim == 3 and array.shape[2] == 4:

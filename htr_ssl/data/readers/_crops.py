@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from htr_ssl import environment
-from htr_ssl.data.page_images import page_image
+from htr_ssl.data.page_images import fits, page_image
 from htr_ssl.data.sample import Level
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
@@ -20,8 +20,6 @@ from htr_ssl.layout.document import Line
 
 PAGES = 2 + environment.cores()
 """Decoded pages kept: neighbouring rows are of one page, and every thread works on another."""
-MAX_DISTORTION = 0.01
-"""Largest relative difference between the proportions of an image and those that its file states."""
 
 
 @dataclass(slots=True)
@@ -61,7 +59,7 @@ class CropSamples(Samples):
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._pages: OrderedDict[tuple[Path, int], _Slot] = OrderedDict()
+        self._pages: OrderedDict[tuple[Path, int, tuple[int, int]], _Slot] = OrderedDict()
 
     def image(self, index: int) -> np.ndarray:
         """Image of one region, uint8, (h, w) or (h, w, 3).
@@ -71,7 +69,7 @@ class CropSamples(Samples):
                 encloses nothing on it.
         """
         region = self.regions[index]
-        page = self._page(region.page, region.number)
+        page = self._page(region.page, region.number, region.size)
         piece = crop(page, _scaled(region, page))
         if max(piece.shape[:2]) <= MIN_SIDE:
             raise UserError(f"{region.page}: the outline of {region.line.id} encloses nothing on the page; correct it")
@@ -81,16 +79,17 @@ class CropSamples(Samples):
         """The pages."""
         return list(dict.fromkeys(region.page for region in self.regions))
 
-    def _page(self, path: Path, number: int) -> np.ndarray:
+    def _page(self, path: Path, number: int, stated: tuple[int, int]) -> np.ndarray:
+        key = (path, number, stated)
         with self._lock:
-            slot = self._pages.setdefault((path, number), _Slot())
-            self._pages.move_to_end((path, number))
+            slot = self._pages.setdefault(key, _Slot())
+            self._pages.move_to_end(key)
             while len(self._pages) > PAGES:
                 self._pages.popitem(last=False)
         with slot.lock:
             if slot.image is None and slot.error is None:
                 try:
-                    slot.image = page_image(path, number)
+                    slot.image = page_image(path, number, stated)
                 except UserError as error:
                     slot.error = error
         if slot.error is not None:
@@ -119,7 +118,7 @@ def _scaled(region: Region, page: np.ndarray) -> Line:
     if not stated_width or not stated_height or region.size == (width, height):
         return region.line
     across, down = width / stated_width, height / stated_height
-    if abs(across / down - 1) > MAX_DISTORTION:
+    if not fits((width, height), region.size):
         raise UserError(
             f"{region.page}: outlines are for an image of {stated_width} x {stated_height} pixels, but it has "
             f"{width} x {height}; put the right image there"

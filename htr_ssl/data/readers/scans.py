@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from htr_ssl import plugins
-from htr_ssl.data.page_images import is_pdf, page_count, page_image
+from htr_ssl.data.page_images import PageImage, is_pdf, pages_of
 from htr_ssl.data.readers._crops import CropSamples, Region
 from htr_ssl.data.sample import Level
 from htr_ssl.data.samples import split_of
@@ -42,7 +42,7 @@ def read(root: Path, level: Level) -> CropSamples:
     regions: list[Region] = []
     columns: dict[str, list[str | None]] = {name: [] for name in ("id", "page", "split")}
     with ThreadPoolExecutor() as pool:
-        for (path, number, name), found in zip(pages, pool.map(_lines, pages), strict=True):
+        for (page, name), found in zip(pages, pool.map(_lines, pages), strict=True):
             if isinstance(found, str):
                 problems.append(found)
                 continue
@@ -52,7 +52,8 @@ def read(root: Path, level: Level) -> CropSamples:
                 columns["page"].append(name)
                 columns["split"].append(split_of(Path(name).parts[0]) if "/" in name else None)
             if not found:
-                problems.append(f"{path}{f', page {number + 1}' if number else ''}: no line of text was found")
+                where = f", page {page.number + 1}" if page.count > 1 else ""
+                problems.append(f"{page.path}{where}: no line of text was found")
     if not regions:
         raise UserError(f"{root}: there is no line of text in its {len(pages)} page(s) ({problems[0]})")
     samples = CropSamples(regions, columns, level)
@@ -60,26 +61,25 @@ def read(root: Path, level: Level) -> CropSamples:
     return samples
 
 
-def _pages(root: Path, problems: list[str]) -> Iterator[tuple[Path, int, str]]:
-    """File, page number and name of every page."""
+def _pages(root: Path, problems: list[str]) -> Iterator[tuple[PageImage, str]]:
+    """Every page and its name."""
     for path in files(root):
         if not (is_image(path) or is_pdf(path)):
             continue
-        name = (path.relative_to(root) if path != root else Path(path.name)).as_posix()
+        place = path.relative_to(root) if path != root else Path(path.name)
         try:
-            count = page_count(path)
+            pages = pages_of(path)
         except UserError as error:
             problems.append(str(error))
             continue
-        for number in range(count):
-            yield path, number, name if count == 1 else f"{name}/{number + 1}"
+        yield from ((page, (place.parent / page.name).as_posix()) for page in pages)
 
 
-def _lines(page: tuple[Path, int, str]) -> list[Region] | str:
-    path, number, _ = page
+def _lines(named: tuple[PageImage, str]) -> list[Region] | str:
+    page, _ = named
     segment = plugins.load("htr_ssl.pages.segment", SEGMENTER).segment
     try:
-        image = page_image(path, number)
+        image = page.load()
     except UserError as error:
         return str(error)
-    return [Region(path, line, image.shape[1::-1], number) for line in segment(image)]
+    return [Region(page.path, line, image.shape[1::-1], page.number) for line in segment(image)]
