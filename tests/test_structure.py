@@ -22,6 +22,7 @@ ORDER = [
     "files",
     "folders",
     "plugins",
+    "webpage",
     "config",
     "text",
     "layers",

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import Any
 
+from markupsafe import Markup
 from PIL import Image
 
-from htr_ssl import __version__
 from htr_ssl.check.checks.charset import RARE
 from htr_ssl.check.doctor import Report, titled, visible
 from htr_ssl.check.finding import Example, Finding, code
 from htr_ssl.data.images import to_height
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_text
+from htr_ssl.webpage import picture_source, render
 
 SHOWN = 24
 """Examples of a finding that are shown."""
@@ -26,8 +26,6 @@ COPIES = 4
 THUMBNAIL = (48, 720)
 """Largest height and width of a picture [px]."""
 QUALITY = 75
-
-_STYLE = Path(__file__).with_name("check.css")
 
 
 def write(report: Report, source: str, out: Path) -> None:
@@ -41,122 +39,98 @@ def write(report: Report, source: str, out: Path) -> None:
 
 def page(report: Report, source: str) -> str:
     """The page, which is well-formed XML too."""
-    title = f"{_text(source)}: data check"
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    verdict = "".join(f"<li>{_text(reason)}</li>" for reason in report.reasons)
-    grade = ("bad", "Training would not be sound") if verdict else ("good", "Training would be sound")
-    body = [
-        f'<header class="{grade[0]}"><p>{_text(source)}</p><h1>{grade[1]}</h1><ul>{verdict}</ul></header>',
-        _counts(report),
-        *_findings(report),
-        _characters(report),
-        f"<footer>htr-ssl {__version__}, data check</footer>",
-    ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"/>'
-        '<meta name="viewport" content="width=device-width"/>'
-        f"<title>{title}</title><style>{_STYLE.read_text(encoding='utf-8')}</style></head>\n"
-        f"<body>{''.join(body)}</body></html>\n"
-    )
-
-
-def _text(text: str) -> str:
-    """Text as HTML, what cannot be seen by its number."""
-    return escape(visible(text))
-
-
-def _advice(text: str) -> str:
-    """A sentence as HTML; what stands between `backticks` is code."""
-    return re.sub("`(.*?)`", r"<code>\1</code>", _text(text))
-
-
-def _counts(report: Report) -> str:
     splits = report.splits()
-    names = list(next(iter(splits.values()), {}))
-    head = "".join(f"<th>{name}</th>" for name in ("", *names))
-    rows = "".join(
-        f"<tr><th>{_text(split)}</th>{''.join(f'<td>{counts[name]:,}</td>' for name in names)}</tr>"
-        for split, counts in splits.items()
-    )
-    width = f"width: {report.widths()}" if report.widths() else ""
     facts = [f"{name}: {value}" for name, value in report.survey.samples.facts.items()]
-    listed = "".join(f"<li>{_text(fact)}</li>" for fact in [width, *facts] if fact)
-    return f"<section><h2>What there is</h2><table><tr>{head}</tr>{rows}</table><ul>{listed}</ul></section>"
-
-
-def _findings(report: Report) -> Iterable[str]:
-    if not report.findings:
-        return
-    yield "<nav><h2>Findings</h2><ul>"
-    for finding in report.findings:
-        yield f'<li class="{finding.severity}"><a href="#{finding.kind}">{_text(titled(finding))}</a></li>'
-    yield "</ul></nav>"
-    for finding in report.findings:
-        yield _section(report, finding)
-
-
-def _section(report: Report, finding: Finding) -> str:
-    shown = finding.examples[:SHOWN]
-    more = len(finding.examples) - len(shown)
-    rest = f"<p>… and {more:,} more; <code>--json</code> lists all of them.</p>" if more else ""
-    figures = "".join(_figure(report, example) for example in shown)
-    return (
-        f'<section id="{finding.kind}" class="{finding.severity}"><h2><b>{finding.severity}</b> '
-        f"{_text(titled(finding))}</h2><p>{_advice(finding.advice)}</p><div>{figures}</div>{rest}</section>\n"
+    return render(
+        "check.html",
+        title=_text(f"{source}: data check"),
+        source=_text(source),
+        reasons=[_text(reason) for reason in report.reasons],
+        names=list(next(iter(splits.values()), {})),
+        splits=[(_text(split), [f"{count:,}" for count in counts.values()]) for split, counts in splits.items()],
+        facts=[_text(fact) for fact in [*([f"width: {report.widths()}"] if report.widths() else []), *facts]],
+        findings=[_finding(report, finding) for finding in report.findings],
+        characters=_characters(report),
+        rare=RARE,
     )
 
 
-def _figure(report: Report, example: Example) -> str:
-    """The pictures of one example with ids and texts, and the remark."""
+def _text(text: str) -> Markup:
+    """Text as HTML, what cannot be seen by its number."""
+    return Markup(escape(visible(text)))
+
+
+def _advice(text: str) -> Markup:
+    """A sentence as HTML; what stands between `backticks` is code."""
+    return Markup(re.sub("`(.*?)`", r"<code>\1</code>", _text(text)))
+
+
+def _finding(report: Report, finding: Finding) -> dict[str, Any]:
+    """A finding with its first examples."""
+    more = len(finding.examples) - SHOWN
+    return {
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "title": _text(titled(finding)),
+        "advice": _advice(finding.advice),
+        "figures": [_figure(report, example) for example in finding.examples[:SHOWN]],
+        "more": f"{more:,}" if more > 0 else "",
+    }
+
+
+def _figure(report: Report, example: Example) -> dict[str, Any]:
+    """The remark on an example, and its first pictures with ids and texts."""
+    more = len(example.rows) - COPIES
+    return {
+        "remark": _text(example.remark) if example.remark else "",
+        "items": [_item(report, row) for row in example.rows[:COPIES]],
+        "more": f"{more:,}" if more > 0 else "",
+    }
+
+
+def _item(report: Report, row: int) -> dict[str, Any]:
+    """One image with what is known of it."""
     survey = report.survey
-    parts = []
-    for row in example.rows[:COPIES]:
-        text = survey.texts[row]
-        split = f" <i>{_text(survey.splits[row] or '')}</i>" if survey.splits[row] else ""
-        label = f'<q dir="auto">{_text(text)}</q>' if text else "<i>no text</i>"
-        parts.append(f"{_picture(report, row)}<span>{label}</span><small>{_text(survey.ids[row])}{split}</small>")
-    if len(example.rows) > COPIES:
-        parts.append(f"<small>… and {len(example.rows) - COPIES:,} more</small>")
-    remark = f"<strong>{_text(example.remark)}</strong>" if example.remark else ""
-    return f"<figure>{remark}{''.join(parts)}</figure>"
+    known = {
+        "text": _text(survey.texts[row] or ""),
+        "id": _text(survey.ids[row] or ""),
+        "split": _text(survey.splits[row] or ""),
+    }
+    return {**known, **_picture(report, row)}
 
 
-def _picture(report: Report, row: int) -> str:
-    """The image as a small picture inside the page; a word in its place if it cannot be read."""
+def _picture(report: Report, row: int) -> dict[str, Any]:
+    """The image as a small picture inside the page; without a source if it cannot be read."""
+    none = {"source": "", "width": 0, "height": 0}
     if row in report.survey.unreadable:
-        return '<em class="none">unreadable</em>'
+        return none
     try:
         image = report.survey.samples[row].load()
     except UserError:
-        return '<em class="none">unreadable</em>'
+        return none
     height, width = THUMBNAIL
     scale = min(1.0, height / image.shape[0], width / image.shape[1])
     small = to_height(image, max(1, round(image.shape[0] * scale)), 3 if image.ndim == 3 else 1, width)
     buffer = io.BytesIO()
     Image.fromarray(small).save(buffer, "JPEG", quality=QUALITY)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    size = f'width="{small.shape[1]}" height="{small.shape[0]}"'
-    return f'<img alt="" {size} src="data:image/jpeg;base64,{data}"/>'
+    source = picture_source(buffer.getvalue(), "jpeg")
+    return {"source": source, "width": small.shape[1], "height": small.shape[0]}
 
 
-def _characters(report: Report) -> str:
-    """Every character with its counts; rare ones and those that train lacks stand out."""
+def _characters(report: Report) -> list[dict[str, Any]]:
+    """Every character with its counts; rare ones and those that train lacks have a kind."""
     counts = report.characters()
-    if not counts:
-        return ""
     trained = {split for found in counts.values() for split in found} & {"train", "no split"}
-    cells = []
+    signs = []
     for sign, found in counts.items():
         total = sum(found.values())
-        kind = "unknown" if trained and not trained & found.keys() else "rare" if total < RARE else ""
         split = ", ".join(f"{name} {count:,}" for name, count in found.items())
-        label = "␣" if sign == " " else visible(sign)
-        cells.append(
-            f'<li class="{kind}" title="{escape(code(sign))}: {split}">{escape(label)}<small>{total:,}</small></li>'
+        signs.append(
+            {
+                "kind": "unknown" if trained and not trained & found.keys() else "rare" if total < RARE else "",
+                "title": _text(f"{code(sign)}: {split}"),
+                "label": "␣" if sign == " " else _text(sign),
+                "count": f"{total:,}",
+            }
         )
-    legend = f'<b class="rare">fewer than {RARE} times</b>, <b class="unknown">not in train</b>'
-    return (
-        f'<section id="characters"><h2>{len(counts)} characters</h2><p>{legend}; the mouse shows name and splits.</p>'
-        f"<ol>{''.join(cells)}</ol></section>"
-    )
+    return signs
