@@ -312,7 +312,7 @@ def test_configurations_do_not_change():
         (lambda: FinetuneConfig(encoder={"name": "crnnn"}), "there is no 'crnnn'; did you mean 'crnn'"),
         (lambda: FinetuneConfig(encoder="crnnn"), "did you mean 'crnn'"),
         (lambda: FinetuneConfig(encoder={"name": "crnn", "presett": "base"}), "did you mean preset"),
-        (lambda: FinetuneConfig(encoder=PluginConfig(name="crnn", preset="huge")), "expected 'small', 'medium' or 'base'"),
+        (lambda: FinetuneConfig(encoder=PluginConfig(name="crnn", preset="huge")), "'small', 'medium' or 'base'"),
         (lambda: PretrainConfig(method="simclrr"), "did you mean 'simclr'"),
         (lambda: PretrainConfig(method={"name": "combined", "parts": {"simclr": {"heat": 1}}}), "heat"),
         (lambda: Joint(method={"name": "simclr", "temperature": "hot"}), "expected a number"),
