@@ -119,26 +119,25 @@ class LanguageModel:
             after[row, self.symbol[child]] = self._after[child]
         return values, after
 
-    def logprobs(self, texts: Iterable[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Logarithm of the probability of each text with its end, and the number of symbols that were predicted."""
+    def predictions(self, texts: Sequence[str]) -> Floats:
+        """ln probability of every character and end of the texts, one text after the other."""
         encoded = [self.encode(text) for text in texts]
         lengths = np.array([len(one) for one in encoded], np.int64)
+        begin = np.cumsum(lengths) - lengths
         order = np.argsort(-lengths, kind="stable")
-        padded = np.zeros((len(encoded), int(lengths.max(initial=0))), np.int32)
-        for row, place in enumerate(order):
-            padded[row, : lengths[place]] = encoded[place]
-        totals = np.zeros(len(encoded))
+        symbols = np.array([symbol for one in encoded for symbol in one], np.int32)
+        values = np.zeros(len(symbols), np.float32)
         states = np.full(len(encoded), self.start, np.int32)
-        for column in range(padded.shape[1]):
+        for column in range(int(lengths.max(initial=0))):
             active = int((lengths > column).sum())
-            values, states = self.step(states[:active], padded[:active, column])
-            totals[order[:active]] += values
-        return totals, lengths
+            at = begin[order[:active]] + column
+            values[at], states = self.step(states[:active], symbols[at])
+        return values
 
     def perplexity(self, texts: Iterable[str]) -> float:
         """Inverse geometric mean of the probabilities of all characters and ends of the texts."""
-        totals, lengths = self.logprobs(texts)
-        return float(np.exp(-totals.sum() / max(int(lengths.sum()), 1)))
+        values = self.predictions(list(texts))
+        return float(np.exp(-values.sum(dtype=float) / max(len(values), 1)))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Arrays that hold the model, 5 to 6 bytes an n-gram; probabilities in 16 bits."""

@@ -36,7 +36,7 @@ def all_texts(scores: np.ndarray) -> dict[tuple[int, ...], float]:
 def ranked(scores: np.ndarray, alpha: float, beta: float, model: bool) -> list[tuple[float, tuple[int, ...], float]]:
     found = []
     for text, posterior in all_texts(scores).items():
-        prior = MODEL.logprobs([CHARSET.decode(text)])[0][0] if model else 0.0
+        prior = float(MODEL.predictions([CHARSET.decode(text)]).sum()) if model else 0.0
         found.append((posterior + alpha * prior + beta * len(text), text, posterior))
     return sorted(found, reverse=True)
 

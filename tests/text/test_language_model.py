@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from htr_ssl.errors import UserError
-from htr_ssl.text import arpa, kneser_ney, lm
+from htr_ssl.text import arpa, kneser_ney, lm, mixture
 
 TEXTS = ["abba", "abc", "cab a", "baba", "a", "abcab", "bc ca", "aab"]
 FREE = [
@@ -192,11 +192,12 @@ def test_reading_an_arpa_file_of_pylaia(tmp_path: Path) -> None:
     assert header == {}
     assert " " in model.symbols
     assert model.order == 3
-    totals, lengths = model.logprobs(["a b", "bz"])
+    values = model.predictions(["a b", "bz"])
+    totals = [values[:4].sum(), values[4:].sum()]
+    assert len(values) == 4 + 3
     # <s> a, back-off of (<s> a) + a <space>, a <space> b, </s> with no back-off of (<space> b) and b
     assert totals[0] / math.log(10) == pytest.approx(-0.4 + (-0.05 - 0.3) - 0.15 - 0.8, abs=1e-5)
     assert totals[1] / math.log(10) == pytest.approx((-0.3 - 0.7) - 0.6 - 0.8, abs=1e-5)
-    assert lengths.tolist() == [4, 3]
 
 
 @pytest.mark.parametrize(
@@ -229,9 +230,9 @@ def test_a_missing_context_has_the_probability_that_is_implied(tmp_path: Path) -
     path = tmp_path / "a.arpa"
     path.write_text(PYLAIA.replace("-0.3\ta <space>\n", ""), encoding="utf-8")
     model, _ = lm.load(path)
-    totals, _ = model.logprobs(["a b"])
+    total = model.predictions(["a b"]).sum()
     expected = -0.4 + (-0.05 - 0.2 - 0.6) - 0.15 - 0.8
-    assert totals[0] / math.log(10) == pytest.approx(expected, abs=1e-5)
+    assert total / math.log(10) == pytest.approx(expected, abs=1e-5)
 
 
 def test_file_round_trip_keeps_probabilities_to_half_a_percent(tmp_path: Path) -> None:
@@ -293,3 +294,48 @@ def test_texts_are_normalised_and_control_characters_harmless() -> None:
     other = kneser_ney.train(["été la", "ab"], 3)
     assert one.symbols == other.symbols
     np.testing.assert_array_equal(one.logp, other.logp)
+
+
+@settings(max_examples=25, deadline=None)
+@given(some_texts, some_texts, st.integers(1, 4), st.integers(1, 4), st.floats(0.05, 0.95))
+def test_a_mixture_has_the_mean_probability_where_both_know_the_characters(
+    first: list[str], second: list[str], order: int, other: int, weight: float
+) -> None:
+    letters = ["abc"]  # both know the same characters
+    parts = [kneser_ney.train(first + letters, order), kneser_ney.train(second + letters, other)]
+    mixed = mixture.mix(parts, [weight, 1 - weight])
+    np.testing.assert_allclose(sums(mixed, all_states(mixed)), 1, atol=1e-3)
+    shared = set(parts[0].symbols) & set(parts[1].symbols)
+    for node in range(1, len(mixed.symbol)):
+        path = [int(mixed.symbol[node])]
+        above = int(mixed.parent[node])
+        while above:
+            path.insert(0, int(mixed.symbol[above]))
+            above = int(mixed.parent[above])
+        names = [mixed.symbols[symbol] for symbol in path]
+        if set(names) <= shared and names[-1] not in ("<s>", "<unk>"):
+            mean = weight * after(parts[0], names) + (1 - weight) * after(parts[1], names)
+            assert np.exp(mixed.logp[node]) == pytest.approx(mean, rel=1e-4)
+
+
+def after(model: lm.LanguageModel, names: list[str]) -> float:
+    """Probability of the last symbol after the others, in the midst of a text."""
+    states, value = np.zeros(1, np.int32), np.zeros(1)
+    for name in names:
+        value, states = model.step(states, np.array([model.symbols.index(name)], np.int32))
+    return float(np.exp(value[0]))
+
+
+def test_a_mixture_of_different_alphabets_sums_to_one_and_suits_both() -> None:
+    parts = [kneser_ney.train(FREE, 5, 300), kneser_ney.train(["wxyz zyxw", "xyz"] * 3, 3)]
+    mixed = mixture.mix(parts, [0.7, 0.3])
+    np.testing.assert_allclose(sums(mixed, all_states(mixed)), 1, atol=1e-3)
+    for texts, part in ((FREE, parts[1]), (["xyz zyx"], parts[0])):
+        assert mixed.perplexity(texts) < part.perplexity(texts)
+
+
+def test_weights_follow_the_texts() -> None:
+    parts = [kneser_ney.train(FREE, 5), kneser_ney.train(["abc cba", "aabbc"] * 3, 3)]
+    assert mixture.weights(parts, FREE)[0] > 0.9
+    assert mixture.weights(parts, ["abc cba"])[0] < 0.3
+    assert mixture.weights(parts, []) == [0.5, 0.5]
