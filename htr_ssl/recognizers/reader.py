@@ -1,4 +1,4 @@
-"""Reader: a recognizer file ready to read line images; needs no configuration."""
+"""Reader: a recognizer file, and the language model in it, ready to read line images; needs no configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,14 +17,17 @@ from htr_ssl import model_file
 from htr_ssl.config import DataConfig
 from htr_ssl.data.loading import collate, prepare
 from htr_ssl.errors import UserError
+from htr_ssl.recognizers import language
 from htr_ssl.recognizers._batches import batches_of
 from htr_ssl.recognizers._fold import fold_norms
+from htr_ssl.recognizers.language import Language
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
 from htr_ssl.recognizers.recognizer import Recognizer
-from htr_ssl.text import ctc
+from htr_ssl.text import beam, ctc
 from htr_ssl.text.charset import Charset
 
+Result = TypeVar("Result")
 Readings = list[tuple[str, float]]
 """Text and confidence in [0, 1] of each image."""
 Network = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -46,18 +49,34 @@ class Reader:
         charset: characters it can write.
         recognizer: the network; its weights are for reading only.
         device: where it computes.
+        language: the language model that it reads with; None = the likeliest path is read.
     """
 
-    def __init__(self, recognizer: Network, header: dict[str, Any], device: torch.device, bf16: bool = False) -> None:
+    def __init__(
+        self,
+        recognizer: Network,
+        header: dict[str, Any],
+        device: torch.device,
+        bf16: bool = False,
+        language: Language | None = None,
+    ) -> None:
         self.recognizer = recognizer
         self.header = header
         self.charset = Charset.from_header(header["charset"])
         self.device = device
         self._bf16 = bf16
+        self.use(language)
         self._data = DataConfig(height=header["height"], channels=header["channels"], max_width=header["max_width"])
 
     @classmethod
-    def load(cls, path: Path, device: str = "auto", threads: int = 0, precision: str = "32") -> Reader:
+    def load(
+        cls,
+        path: Path,
+        device: str = "auto",
+        threads: int = 0,
+        precision: str = "32",
+        lm: str | Path = "auto",
+    ) -> Reader:
         """Reader of a model file.
 
         Args:
@@ -66,9 +85,10 @@ class Reader:
             threads: CPU threads; 0 leaves them as they are.
             precision: 32; bf16; auto = bf16 where the device computes it natively. bf16 is faster, but the text of an
                 image may then depend on the images it is read with.
+            lm: language model: auto = the one in the model's file, if there is one; none; or a file of one.
 
         Raises:
-            UserError: not a whole recognizer file, or an ONNX file on another device than the CPU.
+            UserError: not a whole recognizer file, an ONNX file on another device than the CPU, or no language model.
         """
         if threads:
             torch.set_num_threads(threads)
@@ -78,14 +98,20 @@ class Reader:
             if device not in ("auto", "cpu"):
                 raise UserError(f"{path}: ONNX files are read on the CPU; give device=cpu or the model.safetensors")
             network = OnnxNetwork(Path(path))
-            return cls(network, network.header, torch.device("cpu"))
-        recognizer, header = load_recognizer(Path(path))
+            return cls(network, network.header, torch.device("cpu"), language=_language(lm, None))
+        recognizer, header, own = _load(Path(path))
         target = model_file.resolve_device(device)
         fold_norms(recognizer)
         from htr_ssl.environment import precision as choose
 
         bf16 = precision != "32" and choose(precision, target) == "bf16-mixed"
-        return cls(recognizer.to(target).to(memory_format=torch.channels_last), header, target, bf16)
+        recognizer = recognizer.to(target).to(memory_format=torch.channels_last)
+        return cls(recognizer, header, target, bf16, _language(lm, own))
+
+    def use(self, language: Language | None) -> None:
+        """Reads with this language model from now on; None = without."""
+        self.language = language
+        self._decoder = None if language is None else beam.Decoder(self.charset, language.model, language.options)
 
     def read(self, images: Sequence[np.ndarray], batch_size: int = 32) -> Readings:
         """Texts of images in the given order.
@@ -94,21 +120,47 @@ class Reader:
             images: uint8, (H, W) gray or (H, W, 3) RGB, one word or line each.
             batch_size: most images read at once; wide ones are fewer, so that the memory is bounded.
         """
-        with _pool(min(torch.get_num_threads(), len(images))) as run:
-            strips = list(run(partial(prepare, config=self._data), images))
-        return self.read_strips(strips, batch_size)
+        return self.read_strips(self.prepared(images), batch_size)
 
     def read_strips(self, strips: Sequence[np.ndarray], batch_size: int = 32) -> Readings:
         """Texts of images that `prepare` has brought to the model's height."""
-        on_cpu = self.device.type == "cpu"
-        workers = torch.get_num_threads() if on_cpu else 1
-        widths = [strip.shape[1] for strip in strips]
-        batches = batches_of(widths, batch_size, CPU_AREA if on_cpu else AREA, workers)
+        if self._decoder is not None:
+            return [found[0][:2] for found in self._alternatives(strips, 1, batch_size)]
         results: Readings = [("", 0.0)] * len(strips)
-        with _pool(min(workers, len(batches))) as run:
-            for rows, readings in zip(batches, run(self._read, ([strips[i] for i in b] for b in batches)), strict=True):
-                for row, reading in zip(rows, readings, strict=True):
-                    results[row] = reading
+        for rows, readings in self._batches(strips, batch_size, self._greedy):
+            for row, reading in zip(rows, readings, strict=True):
+                results[row] = reading
+        return results
+
+    def read_both(self, images: Sequence[np.ndarray], batch_size: int = 32) -> tuple[Readings, Readings]:
+        """Texts with the language model, and those of the likeliest paths; see `read`."""
+        scores = self.scores(self.prepared(images), batch_size)
+        paths: Readings = []
+        for one in scores:
+            ((indices, confidence),) = ctc.greedy(torch.from_numpy(one)[:, None], torch.tensor([len(one)]))
+            paths.append((self.charset.decode(indices), confidence))
+        return [found[0][:2] for found in self._decoded(scores, 1)], paths
+
+    def alternatives(
+        self, images: Sequence[np.ndarray], count: int = 5, batch_size: int = 32
+    ) -> list[list[tuple[str, float, float]]]:
+        """Text, confidence and share in the beam's probability of the best readings of each image, best first.
+
+        Without a language model the beam search takes the network's word alone.
+
+        Args:
+            images: see `read`.
+            count: most readings of an image, at most the width of the beam.
+            batch_size: see `read`.
+        """
+        return self._alternatives(self.prepared(images), count, batch_size)
+
+    def scores(self, strips: Sequence[np.ndarray], batch_size: int = 32) -> list[np.ndarray]:
+        """Log-posteriors (T, K) of images that `prepare` has brought to the model's height."""
+        results: list[np.ndarray] = [np.zeros((0, len(self.charset)), np.float32)] * len(strips)
+        for rows, scores in self._batches(strips, batch_size, self._scores):
+            for row, one in zip(rows, scores, strict=True):
+                results[row] = one
         return results
 
     def posteriors(self, image: np.ndarray) -> np.ndarray:
@@ -125,10 +177,59 @@ class Reader:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             return self.recognizer(images.pixels, images.widths)
 
-    def _read(self, strips: Sequence[np.ndarray]) -> Readings:
-        """Texts of one batch."""
+    def _greedy(self, strips: Sequence[np.ndarray]) -> Readings:
+        """Texts of the likeliest paths of one batch."""
         logits, lengths = self._logits(strips)
         return [(self.charset.decode(indices), confidence) for indices, confidence in ctc.greedy(logits, lengths)]
+
+    def _scores(self, strips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Log-posteriors (T, K) of each image of one batch."""
+        logits, lengths = self._logits(strips)
+        scores = logits.float().log_softmax(2).cpu().numpy()
+        return [scores[:length, row].copy() for row, length in enumerate(lengths.tolist())]
+
+    def prepared(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Images brought to the height of the model."""
+        with _pool(min(torch.get_num_threads(), len(images))) as run:
+            return list(run(partial(prepare, config=self._data), images))
+
+    def _batches(
+        self, strips: Sequence[np.ndarray], batch_size: int, work: Callable[[Sequence[np.ndarray]], list[Result]]
+    ) -> Iterator[tuple[list[int], list[Result]]]:
+        """Positions of each batch and what `work` makes of it, the widest images first."""
+        on_cpu = self.device.type == "cpu"
+        workers = torch.get_num_threads() if on_cpu else 1
+        widths = [strip.shape[1] for strip in strips]
+        batches = batches_of(widths, batch_size, CPU_AREA if on_cpu else AREA, workers)
+        with _pool(min(workers, len(batches))) as run:
+            yield from zip(batches, run(work, ([strips[i] for i in batch] for batch in batches)), strict=True)
+
+    def _alternatives(
+        self, strips: Sequence[np.ndarray], count: int, batch_size: int
+    ) -> list[list[tuple[str, float, float]]]:
+        """See `alternatives`; texts are searched while the network reads on."""
+        results: list[list[tuple[str, float, float]]] = [[] for _ in strips]
+        waiting: list[tuple[int, np.ndarray]] = []
+
+        def search(least: int) -> None:
+            if len(waiting) >= least:
+                found = self._decoded([scores for _, scores in waiting], count)
+                for (row, _), readings in zip(waiting, found, strict=True):
+                    results[row] = readings
+                waiting.clear()
+
+        for rows, scores in self._batches(strips, batch_size, self._scores):
+            waiting += zip(rows, scores, strict=True)
+            search(beam.GROUP)
+        search(1)
+        return results
+
+    def _decoded(self, scores: Sequence[np.ndarray], count: int) -> list[list[tuple[str, float, float]]]:
+        decoder = self._decoder or beam.Decoder(self.charset, None, beam.Options(0.0, 0.0))
+        return [
+            [(self.charset.decode(one.indices), beam.confidence(one, len(own)), one.share) for one in found]
+            for own, found in zip(scores, decoder(scores, count), strict=True)
+        ]
 
 
 def load_recognizer(path: Path) -> tuple[Recognizer | ProbeRecognizer, dict[str, Any]]:
@@ -137,11 +238,17 @@ def load_recognizer(path: Path) -> tuple[Recognizer | ProbeRecognizer, dict[str,
     Raises:
         UserError: not a whole recognizer file.
     """
+    return _load(path)[:2]
+
+
+def _load(path: Path) -> tuple[Recognizer | ProbeRecognizer, dict[str, Any], Language | None]:
+    """Recognizer and header, see `load_recognizer`, and the language model of the file."""
     header, state = model_file.read(path)
     if header.get("kind") != "recognizer":
         raise UserError(
             f"{path}: it is an {header.get('kind')} without a CTC head; fine-tune it first (finetune init={path})"
         )
+    own = language.stored(str(path), header, state)
     options = {key: value for key, value in header["encoder"].items() if key != "name"}
     encoder = model_file.build_encoder(header["encoder"]["name"], options, header["height"], header["channels"])
     classes = len(Charset.from_header(header["charset"]))
@@ -150,7 +257,14 @@ def load_recognizer(path: Path) -> tuple[Recognizer | ProbeRecognizer, dict[str,
         recognizer.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(f"{path}: its weights do not fit its header; train or copy it again") from error
-    return recognizer.eval(), header
+    return recognizer.eval(), header, own
+
+
+def _language(lm: str | Path, own: Language | None) -> Language | None:
+    """The language model of an option; see `Reader.load`."""
+    if lm == "auto":
+        return own
+    return None if lm == "none" else language.load(Path(lm))
 
 
 @contextmanager

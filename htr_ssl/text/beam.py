@@ -12,7 +12,7 @@ A reading's score is ln p(text | image) + alpha · ln p(text) + beta · characte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,6 +168,12 @@ class Decoder:
 
     def __post_init__(self) -> None:
         self._lookup = None if self.model is None else _Lookup(self.model, self.charset)
+
+    def weighted(self, options: Options) -> Decoder:
+        """A decoder with other options that shares what this one has looked up."""
+        other = replace(self, options=options)
+        other._lookup = self._lookup
+        return other
 
     def __call__(self, log_posteriors: Sequence[Array], alternatives: int = 1) -> list[list[Hypothesis]]:
         """Readings of each image, best first, at least one.
