@@ -4,7 +4,7 @@ Source: Chen and He 2021, "Exploring simple Siamese representation learning", ar
 
 Differs from the paper: instances are images, windows or frames of a line; smaller heads; the predictor has the
 learning rate of all. On a whole encoder, whose LSTM knows the place in the line, it collapsed in every longer training
-tried here; with `scope: backbone` it did not (docs/what-works.md).
+tried here; with `scope: backbone` it did not (benchmarks/diary.md).
 
 Letters: M instances, D features, E projection size.
 """
