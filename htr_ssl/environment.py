@@ -43,12 +43,12 @@ def isa() -> list[str]:
 
 
 def cores() -> int:
-    """Processors that this process may use: of a large machine taskset and SLURM give it a part."""
+    """Number of processors that this process may use; taskset and SLURM give it a part of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def bfloat16() -> list[str]:
-    """Instructions of the processor for bfloat16; without, PyTorch is 10 to 40 times slower in it and has no LSTM."""
+    """Instructions of the processor for bfloat16; without them PyTorch emulates it slowly and has no LSTM."""
     return [feature for feature in isa() if feature.endswith("bf16")]
 
 
@@ -89,7 +89,7 @@ def _commit() -> str | None:
 
 
 def precision(name: str, device: torch.device) -> Precision:
-    """bf16 if asked for, or if `auto` and the device computes it natively; emulated it is 10 to 40 times slower."""
+    """bf16 if asked for, or if `auto` and the device computes it natively, because emulation is slow."""
     if name == "auto":
         name = "bf16" if native_bfloat16(device) else "32"
     return "bf16-mixed" if name == "bf16" else "32-true"

@@ -1,4 +1,4 @@
-"""The order of training and validation: batches of like width that depend on seed and step only."""
+"""Order of the images: batches of similar width that depend on the seed and the step only."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from htr_ssl.seeds import rng
 WINDOW = 16384
 """Images mixed at a time where a source is read piece by piece."""
 _POOL = 40  # batches whose images are sorted by width together
-_LEAST = 4  # as few of them, where a pass of words is short
+_LEAST = 4  # smallest pool, for words
 
 
 class StepSampler(Sampler[list[int]]):
     """Batches of one round of steps; the batch of a step depends on the seed and the step only.
 
-    In every pass over the data the images are shuffled, sorted by width within pools of 40 batches, cut into batches,
-    and the batches shuffled. The last batch of a pass is filled with its first images. Of words a pool is an eighth of
-    the pass, but at least four batches: if few were sorted all together, the same ones would be in a batch in every
-    pass, the shortest among themselves. Lines, which differ less, gain nothing by that (benchmarks/results/recipe.md).
+    A pass over the data shuffles the images, sorts them by width within pools of batches, cuts the pools into batches,
+    and shuffles the batches. The last batch of a pass is filled with the first images of the pass.
 
-    With `pieces` the pieces are shuffled, and images and batches within windows of about `WINDOW` images, so that every
-    piece is fetched once in a pass and given back soon.
+    A pool holds 40 batches of lines. A pool of words holds an eighth of the pass, at least four and at most 40 batches:
+    in larger pools a small set would repeat the same batches in every pass (benchmarks/results/recipe.md).
 
-    Of several processes each iterates over its share of the same batches: every `world`-th image from the `rank`-th on.
+    With `pieces` the order of the pieces is shuffled, and images are mixed only within windows of about `WINDOW`
+    images. Every piece is then fetched once in a pass and given back soon.
+
+    With several processes, process `rank` takes every `world`-th image of the same batches.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class StepSampler(Sampler[list[int]]):
 
 
 def sorted_batches(widths: Sequence[int], batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
-    """All positions once, in batches of like width, for validation; of several processes each gets some, at least one.
+    """All positions once, in batches of similar width, for validation; each process gets at least one batch.
 
     With fewer batches than processes some batches are handed out twice.
     """

@@ -4,8 +4,8 @@ Source: Barrere et al. 2022, "A light transformer-based architecture for handwri
 HAL hal-03685976, and Li et al. 2025, "HTR-VT", arXiv 2409.08573, for a convolutional stem in front of a small
 transformer, with which it learns from few lines.
 
-Differs from the papers: rotary positions, so that the width is free, and heads that look near and far; the convolutions
-are those of `crnn`.
+Differs from the papers: rotary positions allow any width, some heads look near and others far, and the convolutions are
+the same as in `crnn`.
 
 Letters: N batch, C channels, H height, W width, T frames, D features.
 """

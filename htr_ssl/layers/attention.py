@@ -1,11 +1,16 @@
-"""Transformer over frames of free length with rotary positions, whose heads look near and far.
+"""Transformer over sequences of free length. Some of its heads look at near frames, others far.
 
-Sources: Vaswani et al. 2017, arXiv 1706.03762; norm before each part, Xiong et al. 2020, arXiv 2002.04745; rotary
-positions, Su et al. 2021, "RoFormer", arXiv 2104.09864: attention sees only distances, so that lines may be longer than
-any seen in training; a bias against distance, Press et al. 2021, "ALiBi", arXiv 2108.12409: a letter is a few tokens
-wide, and heads that look just as far from the start learn to read sooner (benchmarks/results/recipe.md).
+Sources:
 
-Differs from ALiBi: both directions, beside rotary positions, which tell left from right; the last head has no bias.
+- Transformer: Vaswani et al. 2017, arXiv 1706.03762, with the norm before each part (Xiong et al. 2020, arXiv
+  2002.04745).
+- Rotary positions: Su et al. 2021, "RoFormer", arXiv 2104.09864. Attention depends on distances only, and lines may be
+  longer than those of the training.
+- Bias against distance: Press et al. 2021, "ALiBi", arXiv 2108.12409. A letter is a few frames wide; a head that looks
+  that far from the start learns to read sooner (benchmarks/results/recipe.md).
+
+Differs from ALiBi: the bias works in both directions, because rotary positions already tell left from right. The last
+head has no bias.
 
 Letters: N batch, T tokens, D features, E features per head, H heads.
 """

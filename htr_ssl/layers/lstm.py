@@ -16,7 +16,7 @@ class Context(nn.Module):
     """Two bidirectional LSTM layers over the frames.
 
     Each direction is an LSTM of its own on dense tensors: the backward one reads every sequence from its own last
-    frame, so that padding comes after the text in both. Packed sequences do the same 2.4 times slower on a CPU.
+    frame, so that padding comes after the text in both. Packed sequences do the same, but slower on a CPU.
     """
 
     def __init__(self, inputs: int, units: int, dropout: float) -> None:

@@ -1,13 +1,9 @@
-"""One vector for each word image, made without any label, and how well like vectors mean like words.
+"""One vector for each word image, made without labels, and a score of how well equal words find each other.
 
-An image is cut into bins of equal width; what lies in a bin is averaged, the averages are put in a row, and every
-number is standardised over the collection, so that those which are large everywhere do not decide alone. Similarity is
-the cosine. Taken are frames of the backbone, before the context model.
-
-Why: on 2,040 words of poilus (1,290 of them occur again), mAP of a crnn after 1,200 steps of simclr and of a random one
-was 14.7 and 9.7 % so; mean and deviation of the backbone's frames gave 9.7 and 4.6, four bins 13.4 and 8.3, sixteen
-14.6 and 9.7; frames of the context, which know of the whole word everywhere, 12.8 and 8.7 by mean and deviation and
-8.6 and 10.0 in twelve bins; whitening to 128 dimensions 13.6 and 7.7.
+An image is cut into bins of equal width. The frames of a bin are averaged, and the averages of all bins are joined to
+one vector. Each number of the vector is standardised over the collection; otherwise a few large numbers would decide
+alone. The similarity of two images is the cosine of their vectors. The frames are those of the backbone, because the
+frames of the context see the whole word everywhere (benchmarks/diary.md compares the choices).
 
 Letters: N images, T frames, D features, K bins, E = K*D numbers of a vector.
 """
@@ -26,7 +22,7 @@ from htr_ssl.data.sampling import sorted_batches
 from htr_ssl.layers.frames import Frames
 
 BINS = 12
-"""Bins of an encoder's frames; short words have hardly more letters' parts than that."""
+"""Bins of an encoder's frames; short words have few more parts of letters."""
 PIXEL_BINS = 16
 """Bins of raw pixels; more or fewer retrieve worse."""
 _BATCH = 32  # images described together
@@ -40,7 +36,7 @@ class Score:
     Attributes:
         mean_precision: mean average precision over the queries, in [0, 1].
         first: share of the queries whose nearest image shows the same word, in [0, 1].
-        queries: images whose word there is again.
+        queries: images whose word occurs again.
     """
 
     mean_precision: float
@@ -99,13 +95,13 @@ def similarities(vectors: Tensor, rows: Sequence[int], groups: Tensor) -> Tensor
 
 
 def numbered(values: Sequence[str | None]) -> Tensor:
-    """(N,) a number for each value, the same for equal ones; one of its own for each that is missing or empty."""
+    """(N,) a number for each value. Equal values have the same number; a missing or empty value has its own."""
     numbers: dict[str | int, int] = {}
     return torch.tensor([numbers.setdefault(value or row, len(numbers)) for row, value in enumerate(values)])
 
 
 def repeated(words: Tensor, groups: Tensor) -> list[int]:
-    """Rows of the images whose word there is again, in another group."""
+    """Rows of the images whose word occurs again in another group."""
     found = []
     for start in range(0, len(words), _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -115,7 +111,7 @@ def repeated(words: Tensor, groups: Tensor) -> list[int]:
 
 
 def scored(vectors: Tensor, words: Tensor, groups: Tensor) -> Score:
-    """Score over all images whose word there is again; not for collections without any.
+    """Score over all images whose word occurs again; there has to be at least one.
 
     Args:
         vectors: (N, E) of length 1.

@@ -32,15 +32,15 @@ class PairConfig(BaseModel):
     window: int = Field(5, ge=1)
     """Frames per window."""
     instances: int = Field(1024, ge=2)
-    """Most instances of a view compared at once, of all processes; more are drawn from."""
+    """Most instances of a view that are compared at once, over all processes; of more, a random choice is taken."""
     shift: float = Field(0.06, ge=0, le=0.5)
     """Largest horizontal shift between the views [share of the height]; without one, features may say where they are
     in the line instead of what is there (arXiv 2405.00420)."""
     margin: float = Field(0.75, ge=0, le=8)
-    """Most paper put before, and after, each view [share of the height], drawn for each view in whole frames: the same
-    letters stand at other places in the two, and what stands there is compared."""
+    """Most paper before and after each view [share of the height], in whole frames. Each view draws its own: the same
+    letters stand at different places in the two views."""
     cut: float = Field(0.2, ge=0, le=0.4)
-    """Largest share of the width cut from each end of a view, in whole frames; what both still have is compared."""
+    """Largest share of the width cut from each end of a view, in whole frames. Only what both show is compared."""
     augment: AugmentConfig = VIEWS
     """Random changes of each view."""
 

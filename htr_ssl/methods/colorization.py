@@ -1,26 +1,22 @@
-"""Colorization: the encoder sees how light each pixel is and says what colour the ink and the paper are.
+"""Colorization: the encoder sees how light each pixel is and says which colour the ink and the paper have.
 
 Source: Zhang et al. 2016, "Colorful image colorization", arXiv 1603.08511.
 
-Differs from the paper: colours are predicted for coarse cells, `rows` for each frame, because a frame is all that is
-left of its columns; bins farther from gray than `reach` are left out, no scan comes near them (1 of 1,000 cells of
-8 x 4 px of the colour registers of Time Us lies beyond 54); the distribution for the rebalancing is a running average.
-`target: regression` is the paper's baseline, squared error of a and b.
+Differs from the paper: colours are predicted for coarse cells, `rows` for each frame, because a frame joins all rows of
+its columns. Bins farther from gray than `reach` are left out, because scans have no such colours. The distribution for
+the rebalancing is a running average. `target: regression` is the paper's baseline, the squared error of a and b.
 
-It takes colour images (`data.channels=3`), and the encoder gets the lightness in all three channels, so that it can be
-fine-tuned on colour or gray images afterwards. How light a pixel is alone says little of its colour: a table from
-lightness to chroma explains 8 % of the variance of chroma over the registers named above. Most of the rest is the tone
-of the page, which has to be guessed from the kind of paper and pen; so this learns more of material than of letters.
-The package's synthetic handwriting draws the tints of paper and ink apart from everything else: nothing to learn there.
+The images must have colour (`data.channels=3`). The encoder gets the lightness in all three channels; it can be
+fine-tuned on colour or gray images afterwards. Lightness alone says little about colour. Most of the rest is the tone
+of the page, which follows from the kind of paper and pen, and the encoder learns more about material than about
+letters. The package's synthetic handwriting draws tints at random and has nothing to learn.
 
-On images without chroma it stops. The mean chroma of single gray images is at most 0.04 (3 sets, WebP and PNG), that of
-the registers 8.6 in the median and above 1.0 in 95 % of the lines; the bound is 0.5 in the mean of the first batches.
+On images without chroma the training stops with a message.
 
-`target: ink` is a substitute for those, no colorization: which cells hold ink in the image as it is (threshold of
-Otsu), seen through damage: ink faded unevenly to as little as 15 % and blurred, paper shaded and noisy. Without the
-damage, comparing each pixel with a number would do; with it, shadows are darker than faint strokes, and the best
-threshold for each image, chosen with the answer at hand, tells ink from paper in 81 % of the pixels of synthetic lines
-and 83 % of real ones (mean of both kinds). What is missing has to come from how strokes go on.
+`target: ink` is a substitute for gray images and no colorization: the encoder sees a damaged image and says which cells
+hold ink in the image as it is (threshold of Otsu). The damage fades and blurs the ink and shades the paper, because on
+the plain image a comparison of each pixel with a number would be enough. benchmarks/diary.md has the figures behind
+these choices.
 
 Letters: N batch, H height, W width, T frames, R rows of cells, M valid cells, Q classes, D features.
 """

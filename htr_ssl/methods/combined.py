@@ -74,7 +74,7 @@ class Method(nn.Module):
     def forward(self, images: Images, generator: Generator) -> dict[str, Tensor | float]:
         """The weighted sum; the losses of the parts and their terms are named PART.TERM.
 
-        Of several processes each scales a part to its share of what that part's loss is a mean over.
+        With several processes each one scales a part by its share of the joined batch.
         """
         loss: Tensor | float = 0.0
         found: dict[str, Tensor | float] = {}

@@ -1,28 +1,28 @@
-"""Jigsaw for lines: pieces along the line change places, the encoder says where each of them was.
+"""Jigsaw for lines: pieces along the line change places, and the encoder says where each piece was.
 
 Source: Noroozi & Favaro 2016, "Unsupervised learning of visual representations by solving jigsaw puzzles",
 arXiv 1603.09246.
 
-Differs from the paper: pieces lie along the line (with `halves` also above each other), and the encoder reads the
-shuffled line as one image, so that its context model compares the pieces; the paper joins the features of pieces that
-were encoded one by one. `form: permutation` is the paper's: a crop with a fixed number of pieces and one class, which
-of the permutations it was. `form: position` sorts: every `pieces` neighbours are shuffled among themselves and each
-says its place among them; so it takes lines of any width and keeps the features local.
+Differs from the paper: pieces lie along the line (with `halves` also above each other). The encoder reads the shuffled
+line as one image, and its context model compares the pieces; the paper encodes the pieces one by one and joins their
+features.
 
-What could be answered without reading, and what is done about it:
+`form: permutation` is the paper's task: a crop has a fixed number of pieces, and the answer is one class for the
+permutation. `form: position` sorts: `pieces` neighbours are shuffled among themselves, and each piece says its place.
+This form takes lines of any width and keeps the features local.
 
-- Strokes go on in the neighbouring piece. A piece is drawn from a random place of its cell, which is wider by `gap`,
-  and a strip of paper of this width separates the pieces. Of four pieces, the one whose first columns are nearest to
-  the last columns of a piece (two each, at a height of 48; three sets of scans and synthetic lines) is its neighbour
-  in 62 to 88 % of the cases where they touch, but in 35 to 55 % from 6 pixels on (`gap: 0.125`), where wider gaps
-  change little; a gap of 0 is the broken form. Why it is not 25 %: the height of letters, tone, the slope of the line.
-- A line that rises, or fades, tells the order by height and tone. The random place is drawn in both directions, and
-  each piece gets its own contrast and paper tone (`tone`, in place of the paper's normalisation of each piece).
-  `augment` changes no contrast here: what fades evenly along the line would be such a trace.
-- Where a piece is shown says nothing: places are drawn evenly.
+Shortcuts, and what is done about each:
 
-Cells are narrower in images that do not hold `pieces` of them; with fewer frames than pieces, every frame is a piece
-of the position form, and the permutation form leaves the image out.
+- Strokes continue in the next piece. A cell is wider than its piece by `gap`; the piece is drawn from a random place
+  in the cell, and a strip of paper separates the pieces. With a gap of 0 neighbours match at their edges. Even with a
+  gap, height of letters, tone and slope tell something (benchmarks/diary.md).
+- A line that rises or fades shows the order by height and tone. The random place is drawn in both directions, and each
+  piece has its own contrast and paper tone (`tone`). `augment` changes no contrast here, because an even fading along
+  the line would show the order.
+- The place where a piece is shown tells nothing: places are drawn evenly.
+
+Cells are narrower in images that do not hold `pieces` of them. If there are fewer frames than pieces, the position form
+takes every frame as a piece, and the permutation form leaves the image out.
 
 Letters: N batch, C channels, H height, W width, T frames, K cells along the line, P cells shuffled together, R rows of
 cells, D features. A group of P columns numbers its P * R cells from left to right, top before bottom.

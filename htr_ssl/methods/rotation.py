@@ -3,23 +3,23 @@
 Source: Gidaris et al. 2018, "Unsupervised representation learning by predicting image rotations", arXiv 1803.07728;
 `form: image` as Baek et al. 2021, arXiv 2103.04400, used it on words.
 
-Differs from the paper (`form: window`): a line cannot be turned by 90 degrees without changing its shape, so the four
-classes are as it is, mirrored left to right, upside down mirrored, and turned by 180 degrees; and every window of the
-line is a sample of its own, so that features stay local instead of one answer for the whole image.
+Differs from the paper (`form: window`): a line that is turned by 90 degrees has another shape. The four classes are
+therefore: as it is, mirrored left to right, mirrored and turned by 180 degrees, and turned by 180 degrees. Every window
+of the line is a sample of its own, which keeps the features local.
 
-What could be answered without looking at letters, and what is done about it:
+Shortcuts, and what is done about each:
 
-- Strokes that cross the border of two windows go on only if both were left as they are. So `gap` columns between
-  windows are painted over with paper; a gap of 0 is the broken form.
-- Turning permutes pixels, nothing is interpolated after it; the painted columns lie symmetrically in their window and
-  windows that reach beyond the image are neither turned nor counted, so that neither edges nor padding show a class.
-  The blocks of a compressed scan are scaled, slanted and shifted before.
-- Shading that goes one way on all scans, neighbours' descenders at the upper edge, and the slant of the writing do tell
-  something. `augment` fades the ink unevenly and slants at random; what is left is a regularity of the data.
+- Strokes that cross the border of two windows continue only if both windows are as they were. `gap` columns between
+  windows are therefore painted over with paper.
+- Edges and padding could show the class. Turning only permutes pixels, the painted columns lie symmetrically in their
+  window, and windows that reach beyond the image are left out. Blocks of compressed scans are scaled, slanted and
+  shifted before the turn.
+- Shading in one direction, descenders of the line above, and the slant of the writing do tell something. `augment`
+  fades the ink unevenly and slants at random.
 
-`form: image` turns by 0, 90, 180 and 270 degrees and brings each copy to one box. A word or line at 90 degrees is then
-stretched across and squeezed along: half of the answer is in the shape of the strokes. It is here to reproduce the
-literature, for words; long lines become unreadable in its box.
+`form: image` turns by 0, 90, 180 and 270 degrees and scales each copy to one box. A line at 90 degrees is then
+stretched across and squeezed along, and the shape of the strokes gives half of the answer away. The form is here to
+reproduce the literature on words; long lines become unreadable in the box.
 
 Letters: N batch, C channels, H height, W width, K windows, B width of the box, D features.
 """

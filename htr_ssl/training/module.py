@@ -92,7 +92,7 @@ class JointTask(nn.Module):
     def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Any]:
         """The sum of both losses; the method's terms are named method.TERM.
 
-        Of several processes each scales either loss to its share of what that loss is a mean over.
+        With several processes each one scales both losses by its share of the joined batch.
         """
         assert batch.beside is not None
         unlabelled = batch.beside.images()
@@ -137,9 +137,9 @@ class System(LightningModule):
         return self.average.module if self.average is not None else self.task.model
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Loss of one update; its randomness starts anew from seed and step, so that a resumed run draws the same.
+        """Loss of one update. Its random numbers depend on seed and step only, also in a resumed run.
 
-        Of several processes each draws its own, and scales its loss to its share of the batch.
+        Each of several processes draws its own numbers and scales its loss by its share of the batch.
         """
         place = (self.global_step, self.global_rank) if self.global_rank else (self.global_step,)
         torch.manual_seed(derive(self.seed, "dropout", *place))

@@ -2,7 +2,7 @@
 
 No flips, the reading direction and the order of letters are kept. One resampling does slant, stretch, size, shift,
 crop, rotation, perspective and smooth local distortion; what changes the pixels in their place
-(`htr_ssl.views.photometric`) follows. Done here and not image by image in the loader, so that no Python runs per image.
+(`htr_ssl.views.photometric`) follows. Whole batches are changed at once, because Python for each image would be slow.
 
 Letters: N batch, C channels, H height, W width.
 """
