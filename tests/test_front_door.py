@@ -52,7 +52,7 @@ def test_links_inside_the_benchmarks_lead_somewhere():
 
 def test_headings_that_are_linked_exist():
     """Anchors in links between our own pages."""
-    for page in [ROOT / "README.md", *DOCS, *ROOT.glob("benchmarks/*.md")]:
+    for page in [*ROOT.glob("*.md"), *DOCS, *ROOT.glob("benchmarks/*.md")]:
         for target, anchor in re.findall(r"\]\(([^)#]*\.md)?#([^)]+)\)", page.read_text(encoding="utf-8")):
             other = (page.parent / target).resolve() if target else page
             titles = re.findall(r"^#+ (.+)$", other.read_text(encoding="utf-8"), re.MULTILINE)
