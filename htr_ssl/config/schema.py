@@ -71,6 +71,10 @@ class DataConfig(Strict):
     """Images wider than this after scaling are squeezed to it [px]."""
     channels: Literal[1, 3] = 1
     """1 = gray, 3 = colour."""
+    direction: Literal["auto", "ltr", "rtl", "reversed"] = "auto"
+    """Direction of writing of lines with letters of both directions or none: auto = that of most letters of the train
+    labels; ltr = from left to right; rtl = from right to left, also where the labels are transliterations without a
+    right-to-left letter; reversed = each label is reversed as a whole."""
     validation: float = Field(0.1, ge=0, lt=1)
     """Share of the labelled images set aside for validation if the source names no splits."""
     test: float = Field(0.1, ge=0, lt=1)

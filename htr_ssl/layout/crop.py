@@ -49,22 +49,32 @@ def crop(image: np.ndarray, line: Line) -> Array:
 
 
 def _turn(line: Line) -> np.ndarray:
-    """Rotation (2, 2) that levels the baseline, by a right angle at most; none without a baseline."""
+    """Rotation (2, 2) that levels the baseline; without one, by the stated orientation."""
+    angle = line.orientation or 0.0
     points = np.empty((0, 2)) if line.baseline is None else np.asarray(line.baseline, dtype=np.float64).reshape(-1, 2)
     steps = np.hypot(*np.diff(points, axis=0).T)
     if len(points) < 2 or not np.isfinite(points).all() or not steps.sum():
-        return np.eye(2)
+        return _rotation(angle) if angle else np.eye(2)
     place = np.concatenate(([0.0], steps.cumsum()))
     even = np.linspace(0, place[-1], 64)
     points = np.stack([np.interp(even, place, points[:, k]) for k in (0, 1)], 1)
     x, y = np.linalg.svd(points - points.mean(0), full_matrices=False)[2][0]  # the straight line of least squares
+    on_its_head = abs(angle) > 135
     if abs(y) < _MIN_TURN * abs(x):
-        return np.eye(2)
+        return -np.eye(2) if on_its_head else np.eye(2)
     along = points[-1] - points[0]
     # A baseline given from right to left is that of upright text all the same; only steep ones tell up from down.
     if x < 0 if abs(x) > abs(y) else along @ (x, y) < 0:
         x, y = -x, -y
+    if on_its_head and abs(x) > abs(y):
+        x, y = -x, -y
     return np.array([[x, y], [-y, x]])
+
+
+def _rotation(angle: float) -> np.ndarray:
+    """Turn to the right by `angle` [degrees], y pointing down; exact for right angles."""
+    x, y = (round(value, 12) for value in (np.cos(np.radians(angle)), np.sin(np.radians(angle))))
+    return np.array([[x, -y], [y, x]])
 
 
 def _clipped(polygon: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -22,6 +22,8 @@ class Line:
         confidence: of the text, in [0, 1], or None.
         kind: what the line is (`main`, `margin`, `between` lines, `vertical`, `cell` of a table), or None.
         found: the finder's confidence that this is one line of text, in [0, 1], or None if nothing was guessed.
+        orientation: turn to the right that levels the line, as its file states it [degrees], or None. A baseline says
+            more exactly how steep a line is; then this only tells whether the line stands on its head.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Line:
     confidence: float | None = None
     kind: str | None = None
     found: float | None = None
+    orientation: float | None = None
 
 
 @dataclass(slots=True)

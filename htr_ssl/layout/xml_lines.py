@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from lxml import etree
 
+from htr_ssl.layout import orientation
 from htr_ssl.layout.document import Line
 
 MAX_COORDINATE = 1e6
@@ -39,6 +40,7 @@ def lines_of(page: etree._Element, height: int, words: bool = False, refused: li
             line = Line(_id(element) or "", _outline(element), _baseline(element), region, *_text(element))
             if not len(line.polygon) and line.baseline is None:
                 raise ValueError(f"line {line.id or position + 1} has no position")
+            line.orientation = orientation.stated(element, line.polygon)
         except ValueError as error:
             if refused is None:
                 raise
@@ -71,6 +73,9 @@ def _all_words(lines: list[tuple[Line, etree._Element]], refused: list[str] | No
     bare = 0
     for line, element in lines:
         own = list(_words(element, line.id, refused))
+        steep = orientation.along(line.baseline)
+        for word in own:
+            word.orientation = line.orientation if steep is None else steep
         bare += bool(line.text) and not own
         found += own
     if bare and refused is not None:

@@ -87,7 +87,8 @@ def export(model: Path, out: Path, int8: bool = False, lines: str | None = None)
         if int8:
             quantise(temporary, measured)
         content = onnx.load(temporary)
-        metadata = {KEY: header, "charset": list(Charset.from_header(header["charset"]).characters)}
+        charset = Charset.of_model(header)
+        metadata = {KEY: header, "charset": list(charset.characters), "direction": charset.direction}
         metadata |= {name: header[name] for name in ("height", "channels")}
         for key, value in metadata.items():
             content.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
@@ -104,7 +105,7 @@ def export(model: Path, out: Path, int8: bool = False, lines: str | None = None)
 
 def compare(recognizer: Network, other: Network, batches: list[Images], header: dict[str, Any]) -> Check:
     """Reads the same padded batches with both networks."""
-    charset = Charset.from_header(header["charset"])
+    charset = Charset.of_model(header)
     largest, edits, characters, widths = 0.0, 0, 0, []
     for images in batches:
         with torch.inference_mode():

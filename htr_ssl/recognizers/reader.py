@@ -62,7 +62,7 @@ class Reader:
     ) -> None:
         self.recognizer = recognizer
         self.header = header
-        self.charset = Charset.from_header(header["charset"])
+        self.charset = Charset.of_model(header)
         self.device = device
         self._bf16 = bf16
         self.use(language)
@@ -251,7 +251,7 @@ def _load(path: Path) -> tuple[Recognizer | ProbeRecognizer, dict[str, Any], Lan
     own = language.stored(str(path), header, state)
     options = {key: value for key, value in header["encoder"].items() if key != "name"}
     encoder = model_file.build_encoder(header["encoder"]["name"], options, header["height"], header["channels"])
-    classes = len(Charset.from_header(header["charset"]))
+    classes = len(Charset.of_model(header))
     recognizer = build_recognizer(encoder, classes, header.get("probe", "none"), header.get("scope", "encoder"))
     try:
         recognizer.load_state_dict(state)

@@ -84,7 +84,7 @@ def cut(image: np.ndarray, text: str, reader: Reader) -> list[Word]:
         ValueError: the text is empty, has characters the recognizer does not know, or does not fit into the image.
     """
     text = normalise(text)
-    unknown = sorted(set(text) - set(reader.charset.characters))
+    unknown = reader.charset.unseen([text])
     if unknown:
         raise ValueError(f"the recognizer does not know {listing(unknown)}")
     label = reader.charset.encode(text)
@@ -92,7 +92,8 @@ def cut(image: np.ndarray, text: str, reader: Reader) -> list[Word]:
     spans, _ = ctc.align(scores, label)  # (L, 2)
     peaks = [scores[first : last + 1, index].max() for (first, last), index in zip(spans, label, strict=True)]
     centres = (spans + 0.5) * (image.shape[1] / len(scores))  # of the first and last frame [px]
-    spaces = [-1, *(i for i, character in enumerate(text) if character == " "), len(text)]
+    places = reader.charset.visual_order(text)  # in the text, of what stands from left to right
+    spaces = [-1, *(i for i, place in enumerate(places) if text[place] == " "), len(text)]
     ink = _ink(image)
     paper = round(EDGE * image.shape[0])
     cuts = [_before(ink, int(centres[0, 0]), paper)]
@@ -100,12 +101,13 @@ def cut(image: np.ndarray, text: str, reader: Reader) -> list[Word]:
         low, high = int(centres[space - 1, 1]) + 1, int(centres[space + 1, 0])  # the centre is the word's own
         cuts.append(_gap(ink, low, max(high, low + 1), centres[space].mean()))
     cuts.append(len(ink) - _before(ink[::-1], len(ink) - 1 - int(centres[-1, 1]), paper))
-    words: list[Word] = []
+    words: list[tuple[int, Word]] = []
     for (before, after), (left, right) in zip(pairwise(spaces), pairwise(cuts), strict=True):
         left, right = _trimmed(ink, left, right, round(MARGIN * image.shape[0]))
         confidence = float(np.exp(np.mean(peaks[max(before, 0) : after + 1])))
-        words.append(Word(text[before + 1 : after], left, right, confidence))
-    return words
+        own = sorted(places[before + 1 : after])
+        words.append((own[0], Word("".join(text[place] for place in own), left, right, confidence)))
+    return [word for _, word in sorted(words, key=lambda entry: entry[0])]
 
 
 def words_of(

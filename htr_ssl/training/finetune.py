@@ -23,6 +23,7 @@ from htr_ssl.recognizers.probe import recognizer as build_recognizer
 from htr_ssl.recognizers.recognizer import Recognizer, move_head
 from htr_ssl.text import ctc
 from htr_ssl.text.charset import NORMALISATION, Charset, listing, merge
+from htr_ssl.text.direction import Direction, has_right_to_left, of_text
 from htr_ssl.training import distributed, engine, pretrain, pseudo
 from htr_ssl.training.module import JointTask, Labelled, System
 from htr_ssl.views.augment import TextAugment
@@ -59,7 +60,7 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     )
     if not config.init:
         model_file.begin(encoder)
-    charset = Charset.build(train.texts())
+    charset = Charset.build(train.texts(), _direction(config, train.texts()))
     recognizer, charset, scope, report = _recognizer(config, encoder, header, charset)
     train.labels = [charset.encode(text) for text in train.texts()]
     _check(train, encoder, validation, charset, out)
@@ -82,7 +83,8 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         path,
         state,
         header
-        | {"kind": "recognizer", "probe": config.probe, "scope": scope, "charset": charset.to_header()}
+        | {"kind": "recognizer", "probe": config.probe, "scope": scope}
+        | {"charset": charset.to_header(), "direction": charset.direction}
         | {"init": config.init, "method": _method(config)}
         | {"fraction": config.fraction, "seed": config.seed, "labels": len(train)}
         | {"pseudo_sha256": pseudo.digest(pseudo.read(config.pseudo)) if config.pseudo else None}
@@ -161,13 +163,33 @@ def _recognizer(
     old_header, rest = model_file.load_encoder(config.init, encoder, header)
     mapping: list[int | None] = []
     if "charset" in old_header:
-        charset, mapping, report = merge(Charset.from_header(old_header["charset"]), charset, config.charset)
+        charset, mapping, report = merge(Charset.of_model(old_header), charset, config.charset)
     scope: Scope = old_header.get("scope", "encoder") if config.probe != "none" else "encoder"
     recognizer = build_recognizer(encoder, len(charset), config.probe, scope)
     if config.probe == old_header.get("probe", "none") == "none":
         for name in ("head", "shortcut"):
             move_head(getattr(recognizer, name), rest, name, mapping)
     return recognizer, charset, scope, report
+
+
+def _direction(config: FinetuneConfig, texts: Sequence[str]) -> Direction:
+    """Direction of writing that is said, else that of most letters, else that of the start.
+
+    Labels without a right-to-left letter that are said to be right-to-left are transliterations: they are reversed.
+    """
+    found, said = of_text(texts), config.data.direction
+    if said == "rtl" and not has_right_to_left(texts):
+        warnings.warn(
+            "data.direction=rtl, but the labels have no right-to-left letter. They are taken for transliterations of "
+            "right-to-left lines: each is reversed as a whole, numbers too. If they are none, set data.direction=auto",
+            stacklevel=3,
+        )
+        return "reversed"
+    if said != "auto":
+        return said
+    header = model_file.read_header(Path(config.init)) if config.init else {}
+    start: Direction = header.get("direction", "ltr")
+    return start if start == "reversed" and found == "ltr" else found or start
 
 
 def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, out: Path) -> None:

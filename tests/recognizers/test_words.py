@@ -14,6 +14,7 @@ from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.recognizers import words
 from htr_ssl.text import ctc
+from htr_ssl.text.charset import Charset
 
 LETTERS = st.integers(1, 3)
 
@@ -50,8 +51,6 @@ class Known:
     """A recognizer that knows where the characters of 'ab cd' stand: in frames 2, 4, 7, 10 and 12 of 16."""
 
     def __init__(self):
-        from htr_ssl.text.charset import Charset
-
         self.charset = Charset.build(["ab cd"])
 
     def posteriors(self, image):
@@ -132,6 +131,19 @@ def strip(*strokes, width=200):
     for left, right in strokes:
         image[12:28, left:right] = 20
     return image
+
+
+@pytest.mark.parametrize("direction", ["rtl", "ltr"])
+def test_words_of_right_to_left_lines_come_in_the_order_of_reading(direction):
+    """Numbers stand from left to right between words that do not."""
+    text = "\u05d0\u05d1 12 \u05d2\u05d3"
+    image = strip((20, 50), (80, 110), (150, 180))  # the second word, the number, the first word
+    reader = Spiked(text, (6, 10, 15, 21, 25, 32, 38, 43))
+    reader.charset = Charset.build([text], direction)
+    first, number, second = words.cut(image, text, reader)
+    assert [word.text for word in (first, number, second)] == text.split()
+    assert second.right <= 80 <= number.left + 15 < number.right <= 150
+    assert first.left >= 110
 
 
 def test_single_word_and_spaces_at_the_ends():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,4 +125,4 @@ def _scaled(region: Region, page: np.ndarray) -> Line:
         )
     line, scale = region.line, np.array([across, down])
     baseline = None if line.baseline is None else line.baseline * scale
-    return Line(line.id, line.polygon * scale, baseline, line.region, line.text, line.confidence)
+    return replace(line, polygon=line.polygon * scale, baseline=baseline)
