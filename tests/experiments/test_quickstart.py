@@ -3,6 +3,8 @@
 import re
 import warnings
 
+import pytest
+
 from htr_ssl.experiments import quickstart
 
 SHORT = {"steps": 2, "batch_size": 4, "check_every": 2, "threads": 1}
@@ -26,6 +28,7 @@ def small(texts, seed):
     )
 
 
+@pytest.mark.slow
 def test_quickstart_leaves_a_report_and_a_transcribed_page(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

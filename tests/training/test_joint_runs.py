@@ -139,6 +139,7 @@ def test_all_train_images_are_seen_unless_others_are_named(tmp_path, monkeypatch
     )  # the labels are a fifth of the train images
 
 
+@pytest.mark.slow
 def test_two_processes_share_both_kinds_of_images(tmp_path):
     """What is not random is the same as in one process: CTC, and nearly a loss that looks across all images."""
     value = {

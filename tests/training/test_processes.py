@@ -49,6 +49,7 @@ def start(folder, *words):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_stop_go_on_and_end_with_the_weights_of_one(tmp_path):
     one = finetune.run(FinetuneConfig(**CONFIG), tmp_path / "one", progress=False)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
