@@ -21,6 +21,7 @@ ORDER = [
     "bars",
     "files",
     "folders",
+    "partners",
     "plugins",
     "webpage",
     "config",

@@ -104,6 +104,8 @@ def import_(
     with rows_bar(quiet) as progress:
         outcome = importing.write(samples, out, height, encoding.value, threads, progress)
     note(f"{out}: {outcome.rows} {level.value}s, {outcome.labelled} with text")
+    for sentence in samples.notes:
+        note(sentence, "yellow")
     _left_out(outcome)
 
 

@@ -44,6 +44,7 @@ class SplitSamples(Samples):
         super().__init__({"id": []}, level)
         self._source, self._splits, self._texts = source, splits, dict(texts or {})
         self.problems, self.facts, self.root = list(source.problems), dict(source.facts), source.root
+        self.notes = list(source.notes)
         self.doubtful = source.doubtful
 
     def __len__(self) -> int:
@@ -96,6 +97,8 @@ def read_samples(config: DataConfig) -> SplitSamples:
         source: Samples = synthetic.samples(synthetic.Config(**config.synthetic), config.level, config.seed)
     else:
         source = read(config.source, config.format, config.level)
+        for note in source.notes:
+            warnings.warn(note, stacklevel=2)
         if source.problems:
             more = f" (and {len(source.problems) - 1} more; see htr-ssl data check)" if source.problems[1:] else ""
             warnings.warn(f"{source.problems[0]}{more}", stacklevel=2)

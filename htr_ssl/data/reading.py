@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -11,8 +12,12 @@ from htr_ssl.data.hub import HUB, catalogue, fetched
 from htr_ssl.data.sample import Level
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
+from htr_ssl.folders import files, is_image, read_text
+from htr_ssl.layout.xml import root_kind
 
 READERS = "htr_ssl.data.readers"
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+_TEXTS = re.compile(r"(readme|license|licence|copying|citation|changelog|requirements|dataset_infos?)\b", re.IGNORECASE)
 
 
 def read(source: str | Path, format: str = "auto", level: Level = "line") -> Samples:
@@ -29,11 +34,54 @@ def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sam
     reader = None if format == "auto" else plugins.load(READERS, format)
     if not root.exists():
         raise UserError(_missing(root))
-    reader = reader or _detect(root)
-    samples: Samples = reader.read(root, level)
-    known = {**catalogue(root), "format": reader.__name__.rpartition(".")[2]}
+    chosen = reader or _detect(root)
+    samples: Samples = chosen.read(root, level)
+    if reader is None and root.is_dir():
+        samples.problems += unread(root, chosen.__name__.rpartition(".")[2])
+    samples.notes += _one_split(samples)
+    known = {**catalogue(root), "format": chosen.__name__.rpartition(".")[2]}
     samples.facts, samples.root = {**known, **samples.facts}, root
     return samples
+
+
+def unread(root: Path, name: str) -> list[str]:
+    """A sentence for each file below a folder that seems to hold labels, but not in a form that a reader knows.
+
+    Raises:
+        UserError: only images could be read, and XML beside them is damaged: they may be whole pages, not lines.
+    """
+    found: list[str] = []
+    stems: set[tuple[Path, str]] | None = None
+    for path in files(root):
+        suffix = path.suffix.lower()
+        if suffix == ".xml" and name not in ("page_xml", "alto") and root_kind(path) == "damaged":
+            if name == "images":
+                raise UserError(
+                    f"{path}: this is not whole XML, and without it the images may be whole pages; export it again, or "
+                    "take the XML away to read the images as lines"
+                )
+            found.append(f"{path}: this is not whole XML, and it was not read; export it again")
+        elif suffix in ARCHIVES:
+            found.append(f"{path}: an archive within a folder is not read; give it by itself")
+        elif suffix in (".csv", ".tsv", ".jsonl") and name not in ("table", "iam", "rimes", "cvl"):
+            found.append(f"{path}: no image is named in its first row, and it was not read; see docs/bad-input.md")
+        elif suffix in (".txt", ".json") and name == "images" and not _TEXTS.match(path.name):
+            stems = stems or {(image.parent, image.stem) for image in files(root) if is_image(image)}
+            if suffix == ".json" or (path.parent, path.stem) in stems or "\t" in read_text(path)[0][: 1 << 12]:
+                form = "NAME.gt.txt" if suffix == ".txt" else "labels.json of docTR"
+                found.append(f"{path}: it may hold labels, but it was not read; a form that is known is {form}")
+    return found
+
+
+def _one_split(samples: Samples) -> list[str]:
+    """What is to be said if all samples are in one split that is not for training, for their folder is called so."""
+    splits = set(samples.column("split")) if len(samples) else {None}
+    if len(splits) != 1 or not splits <= {"validation", "test"} or not samples.column("id"):
+        return []
+    return [
+        f"{samples.column('id')[0]}: every image is in split {splits.pop()!r}, as its folder or file is called; if it "
+        "holds all the data, give that folder itself or call it otherwise"
+    ]
 
 
 def _detect(root: Path) -> ModuleType:

@@ -17,6 +17,7 @@ from htr_ssl.errors import UserError
 COLUMNS = ("id", "text", "writer", "page", "split")
 
 _UNUSUAL_SPACE = re.compile(r"[^\S \t\r\n]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev", "eval"), "validation"),
@@ -33,6 +34,7 @@ class Samples(Sequence[Sample]):
     Attributes:
         level: word or line.
         problems: one sentence for each file or row that was left out, naming it; whoever reads shows or counts them.
+        notes: one sentence for each thing that was guessed or is worth knowing, though nothing was left out for it.
         facts: what the source says of itself for the reports, e.g. licence, language, name of its splits.
         doubtful: ids that the source marks as badly segmented; some published splits leave them out.
         root: file or folder they were read from, None if from neither.
@@ -40,16 +42,30 @@ class Samples(Sequence[Sample]):
 
     def __init__(self, columns: dict[str, list[str | None]], level: Level) -> None:
         """Columns of equal length; `id` is required, the others of `COLUMNS` default to None."""
-        self._ids = [str(value) for value in columns["id"]]
+        self._ids = [_encodable(str(value)) for value in columns["id"]]
         self._columns = {name: columns.get(name) or [None] * len(self._ids) for name in COLUMNS[1:]}
-        texts = self._columns["text"]
+        self.problems: list[str] = []
+        texts = self._columns["text"] = self._whole(self._columns["text"])
         self._columns["text"] = [clean_text(text) for text in texts]
         self._written = {row: text for row, text in enumerate(texts) if text and is_unusual(text)}
         self.level = level
-        self.problems: list[str] = []
+        self.notes: list[str] = []
         self.facts: dict[str, str] = {}
         self.doubtful: frozenset[str] = frozenset()
         self.root: Path | None = None
+
+    def _whole(self, texts: list[str | None]) -> list[str | None]:
+        """Texts without the labels that hold half of a surrogate pair, which no file can: each becomes a problem."""
+        result = list(texts)
+        for row, text in enumerate(texts):
+            half = _SURROGATE.search(text) if text else None
+            if half:
+                result[row] = None
+                self.problems.append(
+                    f"{self._ids[row]}: half of a character (U+{ord(half[0]):04X}) is in its label, which is left out; "
+                    "write the label again"
+                )
+        return result
 
     @abstractmethod
     def image(self, index: int) -> bytes | Path | np.ndarray:
@@ -123,6 +139,11 @@ class FileSamples(Samples):
     def paths(self) -> list[Path]:
         """All of them."""
         return self._paths
+
+
+def _encodable(name: str) -> str:
+    """The name with bytes that are no UTF-8 written as backslash and number, so that every file can hold it."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def clean_text(text: str | None) -> str | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from unicodedata import normalize
 
 from htr_ssl.data.sample import Level
 from htr_ssl.data.samples import FileSamples
 from htr_ssl.errors import UserError
 from htr_ssl.folders import exists, inside
+from htr_ssl.partners import Images
 
 
 @dataclass(slots=True)
@@ -43,14 +44,24 @@ def samples_of(root: Path, rows: Iterable[Row], level: Level, problems: list[str
         UserError: there is no image for any of the rows.
     """
     paths: dict[Path, Row] = {}
+    left: list[Row] = []
     for row in rows:
-        path = _find(row)
+        path = find(row)
         if path is None:
-            problems.append(f"{row.place}: there is no image {row.names[0] if row.names else ''!r}; it is left out")
+            left.append(row)
         elif path in paths:
             problems.append(f"{row.place}: {path.name!r} was listed before; this row is left out")
         else:
             paths[path] = row
+    images = Images(root)
+    for row in left:  # what a row names exactly is never another one's
+        like = [path for path in _like(row, images) if path not in paths]
+        if len(like) == 1:
+            paths[like[0]] = row
+        else:
+            name = row.names[0] if row.names else ""
+            several = f"{name!r} could be {' or '.join(str(path.relative_to(images.root)) for path in like[:3])}"
+            problems.append(f"{row.place}: {several if like else f'there is no image {name!r}'}; it is left out")
     if not paths:
         reason = f" ({problems[0]})" if problems else ""
         raise UserError(f"{root}: there is no {kind} with its images in it{reason}; put the images where the list says")
@@ -69,7 +80,8 @@ def samples_of(root: Path, rows: Iterable[Row], level: Level, problems: list[str
     return samples
 
 
-def _find(row: Row) -> Path | None:
+def find(row: Row) -> Path | None:
+    """Image of a row where the row says, None if there is none."""
     for folder in row.folders:
         for name in row.names:
             # macOS takes the accents of file names apart.
@@ -78,3 +90,15 @@ def _find(row: Row) -> Path | None:
                 if path is not None and exists(path):
                     return path
     return None
+
+
+def _like(row: Row, images: Images) -> list[Path]:
+    """Images in or below the first folder of a row, or named from a folder above it, that its name can mean."""
+    for name in row.names:
+        found = images.find(row.folders[0], name)
+        if len(found) == 1 and PurePath(name).name == found[0].name and "/" in name:
+            return found
+        found = [path for path in found if row.folders[0] in path.parents]
+        if found:
+            return found
+    return []

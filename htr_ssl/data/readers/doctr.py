@@ -56,7 +56,7 @@ def _rows(root: Path, paths: list[Path], problems: list[str]) -> Iterator[Row]:
 
 def _labels(path: Path) -> dict[str, Any]:
     try:
-        labels = json.loads(read_text(path)[0])
+        labels = json.loads(read_text(path)[0], parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: this is not whole JSON ({error}); write it again") from error
     if not isinstance(labels, dict):

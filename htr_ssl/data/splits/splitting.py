@@ -37,6 +37,7 @@ class DividedSamples(Samples):
         self._columns["split"] = splits
         self._source, self._rows = source, rows
         self.problems, self.root, self.doubtful = list(source.problems), source.root, source.doubtful
+        self.notes = list(source.notes)
         self.facts = {key: value for key, value in source.facts.items() if key != "rows"}
 
     def image(self, index: int) -> Any:
