@@ -47,7 +47,7 @@ def held_out(count=64, level="word", channels=1):
 
 
 def train(method, steps, count=400, batch=32, lr=2e-3, change=lambda images: images):
-    """A few steps on synthetic words, images of like width together, each batch changed by `change`."""
+    """A few steps on synthetic words, images of similar width together, each batch changed by `change`."""
     strips = handwriting("train", count)
     rng, order = np.random.default_rng(0), np.argsort(strips.widths)
     optimizer = torch.optim.AdamW(method.parameters(), lr)

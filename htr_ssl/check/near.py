@@ -1,4 +1,4 @@
-"""Pairs of like images among very many, without comparing all of them.
+"""Pairs of similar images among very many, without comparing all of them.
 
 An image is described by the low frequencies of its ink (a perceptual hash that keeps its values): like images have
 like values, so that most of the signs agree. The signs are cut into bands; only images that share a whole band are

@@ -270,7 +270,7 @@ class Pseudo(Strict):
     keep: float = Field(0.5, gt=0, le=1)
     """Share of the unlabelled train images that is kept, the most confident readings first."""
     width_groups: int = Field(1, ge=1)
-    """Groups of like width, of each of which this share is kept: over all together short words crowd out long ones."""
+    """Number of groups of similar width. The share is kept in each group; otherwise short words crowd out long ones."""
 
 
 class Stage(Strict):

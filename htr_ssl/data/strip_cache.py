@@ -162,8 +162,8 @@ def _batch(strips: Sequence[np.ndarray | None]) -> pa.RecordBatch:
 def _about(samples: Samples, config: DataConfig) -> dict[str, Any]:
     """What the strips depend on: options, version, and names, sizes and times of the source's files.
 
-    Of a folder all files count, of a single file it and the images it names. Of a named split its checksum counts: it
-    says which rows are there, and a list of one's own may change under its name.
+    All files of a folder count; for a single file, the file and the images it names. A named split counts by its
+    checksum: it says which rows are there, and a list of one's own may change under its name.
     """
     names = ["format", "level", "splits", "height", "channels", "max_width"]
     root = samples.root

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def batches_of(widths: Sequence[int], most: int, area: int, workers: int = 1) -> list[list[int]]:
-    """Positions of all images, in batches of like width, the widest first.
+    """Positions of all images, in batches of similar width, the widest first.
 
     The number of batches is a multiple of `workers` where that is possible, so that none waits for the others.
 

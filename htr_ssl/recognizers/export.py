@@ -125,8 +125,8 @@ def compare(recognizer: Network, other: Network, batches: list[Images], header: 
 def _images(header: dict[str, Any], lines: str | None) -> tuple[list[Images], list[Images]]:
     """Lines to measure ranges on and others to compare texts on, in the model's format, alone and padded in batches.
 
-    Without a source they are generated, of 1 to 60 characters. Of a source with splits test images are left out: what
-    is measured on them later must not have had a part in the model.
+    Without a source they are generated, of 1 to 60 characters. Test images are left out: what is
+    measured on them later must not have had a part in the model.
     """
     data = DataConfig(height=header["height"], channels=header["channels"], max_width=header["max_width"])
     samples: Samples

@@ -133,7 +133,7 @@ def fit(
 ) -> Checkpoints:
     """Trains until the steps are done or patience runs out; continues from the last checkpoint if there is one.
 
-    Of several processes (`train.devices`, `train.num_nodes`) only the first returns; the others end here.
+    If there are several processes (`train.devices`, `train.num_nodes`), only the first returns; the others end here.
 
     Raises:
         UserError: the last checkpoint is damaged or of another version of the network, or the processes do not train

@@ -40,7 +40,7 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
     Args:
         model: that was trained by `config`, with its subset.txt beside it.
         config: says where the images are and on which device they are read.
-        choice: what share of the images is kept, of how many groups of like width.
+        choice: what share of the images is kept, of how many groups of similar width.
         out: folder of the file; if it is there already, it is returned.
 
     Raises:

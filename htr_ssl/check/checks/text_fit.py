@@ -14,7 +14,7 @@ FAR = 4.5
 """Robust standard deviations from which a text does not fit."""
 LEAST = 50
 """Labelled images below which nothing can be said."""
-_LIKE = 25  # texts of like length that say what is usual
+_LIKE = 25  # texts of similar length that say what is usual
 _ROUNDS = 20
 _HAND = 5  # images at which half of a hand's own width is believed
 
@@ -65,7 +65,7 @@ def _expected(widths: np.ndarray, lengths: np.ndarray, hands: list[str]) -> np.n
 
 
 def _deviations(residuals: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Robust deviations among texts of like length, because short ones vary more.
+    """Robust deviations among texts of similar length, because short ones vary more.
 
     A length that few texts have is judged with the next shorter one. Where that is the shortest, with the next longer;
     then the straight line expects too much, and only images that are too wide even so count.
