@@ -205,25 +205,18 @@ class Model:
         Raises:
             UserError: the image cannot be decoded, or there is no such segmenter.
         """
+        from functools import partial
+
         from htr_ssl import plugins
-        from htr_ssl.layout.crop import crop
-        from htr_ssl.layout.document import Page
+        from htr_ssl.layout.document import Made
+        from htr_ssl.pages.one_page import read_image
+        from htr_ssl.recognizers.aligned import read_aligned
 
         find = plugins.load("htr_ssl.pages.segment", segmenter).segment
-        image = _decoded(page)
-        found = find(image)
-        readings = self.read([crop(image, line) for line in found])
-        for line, reading in zip(found, readings, strict=True):
-            line.text, line.confidence = reading
-        path = Path(page) if isinstance(page, str | Path) else Path("page")
-        return Page(
-            path,
-            image.shape[1],
-            image.shape[0],
-            list(found),
-            getattr(found, "orientation", 0),
-            list(getattr(found, "notes", ())),
-        )
+        result = read_image(_decoded(page), find, partial(read_aligned, self._reader))
+        result.image = Path(page) if isinstance(page, str | Path) else Path("page")
+        result.made = Made(self.path.name, settings=f"segmenter={segmenter}")
+        return result
 
 
 def load(model: ModelLike, device: str = "auto", threads: int = 0) -> Model:

@@ -16,8 +16,9 @@ from htr_ssl.cli.check import check as check  # a command of data
 from htr_ssl.cli.data import data
 from htr_ssl.cli.export import export
 from htr_ssl.cli.look import neighbours, views
-from htr_ssl.cli.show import formats, methods, note, say, show, splits
+from htr_ssl.cli.show import fail, formats, methods, named, note, say, show, splits
 from htr_ssl.cli.speed import encoders, profile
+from htr_ssl.cli.transcribe import transcribe
 from htr_ssl.errors import UserError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def table(config: Config, overrides: Overrides = None, out: Out = None, quiet: Q
     made = tables.run(loaded, out or Path("runs") / loaded.name, progress=not quiet)
     say((made.out / "table.md").read_text(encoding="utf-8"))
     note(f"{made.out}: table.md, table.csv, table.tex, cells.csv, curve.png")
-    _fail([_named(cell.folder, str(cell.error)) for cell in made.failed], len(made.cells))
+    fail([named(cell.folder, str(cell.error)) for cell in made.failed], len(made.cells))
 
 
 @app.command(rich_help_panel="Measure")
@@ -142,70 +143,17 @@ def evaluate(
 
     result = evaluation.evaluate(model, _data(model, source, format, splits), split, out, device)
     scores(result)
-    _fail([f"{name}: not scored, the image cannot be read" for name in result["unreadable"]], result["n"])
-
-
-@app.command(rich_help_panel="Use")
-def transcribe(
-    given: Annotated[
-        list[Path],
-        typer.Argument(metavar="MODEL INPUT…", help="Model that finetune wrote; page images and folders of them."),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
-    format: Annotated[str, typer.Option(help="What to write; see `htr-ssl formats`.")] = "txt",
-    segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "projection",
-    device: Device = "auto",
-    quiet: Quiet = False,
-) -> None:
-    """Read whole pages: find the lines, read them, write one file per page and format.
-
-    Pages already done with this model are skipped, pages that cannot be read are named at the end.
-
-    Example: `htr-ssl transcribe runs/finetune/model.safetensors scans --out text --format txt,alto,overlay`
-    """
-    from htr_ssl.cli.show import pages_bar
-    from htr_ssl.files import sha256
-    from htr_ssl.recognizers.reader import Reader
-
-    model, inputs = _model_and_pages(given)
-    reader = Reader.load(model, device)
-    from htr_ssl.pages.transcribe import transcribe as read_pages
-
-    formats = [name.strip() for name in format.split(",") if name.strip()]
-    with pages_bar(quiet) as progress:
-        outcome = read_pages(reader.read, inputs, out, formats, segmenter, progress, sha256(model.read_bytes()))
-    note(f"{out}: {len(outcome.done)} page(s) transcribed, {len(outcome.skipped)} skipped (done before)")
-    failed: Any = outcome.failed
-    _fail([_named(path, text) for path, text in failed], len(outcome.done) + len(outcome.skipped) + len(failed))
+    fail([f"{name}: not scored, the image cannot be read" for name in result["unreadable"]], result["n"])
 
 
 app.command(rich_help_panel="Measure")(profile)
 app.command(rich_help_panel="Look")(views)
 app.command(rich_help_panel="Look")(neighbours)
+app.command(rich_help_panel="Use")(transcribe)
 app.command(rich_help_panel="Use")(export)
 app.add_typer(data, name="data", rich_help_panel="Use")
 for _command in (methods, encoders, formats, splits, show):
     app.command(rich_help_panel="What there is")(_command)
-
-
-def _model_and_pages(given: list[Path]) -> tuple[Path, list[Path]]:
-    """The model and the pages of a command line.
-
-    Raises:
-        UserError: it does not begin with a model, or names no page.
-    """
-    from htr_ssl.api import NO_MODEL
-
-    if given[0].suffix not in (".safetensors", ".onnx"):
-        raise UserError(NO_MODEL)
-    if not given[1:]:
-        raise UserError(f"{given[0]}: this is the model; name the page images or folders to read after it")
-    return given[0], given[1:]
-
-
-def _named(path: Path, text: str) -> str:
-    """A sentence on a file that names the file once."""
-    return text if text.startswith(str(path)) else f"{path}: {text}"
 
 
 def _data(model: Path, source: str | None, format: str, splits: str | None = None) -> DataConfig | None:
@@ -220,13 +168,6 @@ def _data(model: Path, source: str | None, format: str, splits: str | None = Non
     own = read_header(model)["data"]
     kept = own.get("splits") if source == own["source"] else None
     return DataConfig(**{**own, "source": source, "format": format, "splits": splits or kept})
-
-
-def _fail(failed: list[str], total: int) -> None:
-    """Names what failed and ends with code 1, if anything did."""
-    if failed:
-        note("\n".join([*failed, f"{len(failed)} of {total} failed"]), "red")
-        raise typer.Exit(1)
 
 
 def _warn(message: Warning | str, category: type[Warning], *place: Any, **_: Any) -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,13 +107,25 @@ def note(text: str, style: str | None = None) -> None:
     typer.secho(text, fg=style, err=True)
 
 
+def named(path: Path, text: str) -> str:
+    """A sentence on a file that names the file once."""
+    return text if text.startswith(str(path)) else f"{path}: {text}"
+
+
+def fail(failed: list[str], total: int) -> None:
+    """Names what failed and ends with code 1, if anything did."""
+    if failed:
+        note("\n".join([*failed, f"{len(failed)} of {total} failed"]), "red")
+        raise typer.Exit(1)
+
+
 def pairs(title: str, rows: Iterable[tuple[str, str]]) -> None:
     """Prints names and what they are."""
     table((title, ""), list(rows))
 
 
 @contextmanager
-def pages_bar(quiet: bool) -> Iterator[Callable[[int, int, Path], None] | None]:
+def pages_bar(quiet: bool) -> Iterator[Callable[[int, int, Any], None] | None]:
     """Progress of pages with the time left; plain lines where there is no terminal, None if quiet."""
     from rich import progress
     from rich.console import Console
@@ -121,12 +134,22 @@ def pages_bar(quiet: bool) -> Iterator[Callable[[int, int, Path], None] | None]:
     if quiet:
         yield None
     elif not console.is_terminal:
-        yield lambda done, total, path: note(f"{done}/{total} {path}")
+        start = time.monotonic()
+        yield lambda done, total, result: note(_page_line(done, total, result, time.monotonic() - start))
     else:
         columns = (progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn())
         with progress.Progress(progress.TextColumn("{task.description}"), *columns, console=console) as bar:
             task = bar.add_task("pages", total=None)
-            yield lambda done, total, path: bar.update(task, completed=done, total=total, description=path.name)
+            yield lambda done, total, result: bar.update(
+                task, completed=done, total=total, description=result.source.name
+            )
+
+
+def _page_line(done: int, total: int, result: Any, seconds: float) -> str:
+    """One line on a page for a log: how far, what became of it, and the time left."""
+    left = round(seconds / done * (total - done))
+    time_left = f", {left // 60}:{left % 60:02d} left" if done < total else ""
+    return f"{done}/{total} {result.status} {result.source}{time_left}"
 
 
 def scores(result: dict[str, Any]) -> None:

@@ -29,23 +29,65 @@ def crop(image: np.ndarray, line: Line) -> Array:
         line: its polygon and baseline in the page's pixels.
     """
     height, width = image.shape[:2]
+    frame = _frame(line, width, height)
+    if frame is None:
+        return _blank(image)
+    matrix, (columns, rows), placed = frame
+    piece = _warped(image, matrix, (columns, rows))
+    mask = np.zeros((rows, columns), np.uint8)
+    cv2.fillPoly(mask, [np.round(placed).astype(np.int32)], 1)
+    tone = _tone(piece, mask)
+    return cv2.copyTo(piece, mask, np.full_like(piece, tone))  # type: ignore[return-value]
+
+
+def boxes(line: Line, spans: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Boxes on the page of parts of a line's image, each as high as the outline is there.
+
+    Args:
+        line: its polygon and baseline in the page's pixels.
+        spans: left and right end of each part in shares of the image's width, (N, 2).
+        width: of the page [px].
+        height: of the page [px].
+
+    Returns:
+        Corners [px], (N, 4, 2): top left, top right, bottom right, bottom left, as seen along the line.
+    """
+    frame = _frame(line, width, height)
+    if frame is None or not len(spans):
+        return np.zeros((len(spans), 4, 2)) + np.asarray(line.polygon, dtype=float).reshape(-1, 2)[:1]
+    matrix, (columns, rows), placed = frame
+    mask = np.zeros((rows, columns), np.uint8)
+    cv2.fillPoly(mask, [np.round(placed).astype(np.int32)], 1)
+    inside = mask.any(0)
+    tops = np.where(inside, mask.argmax(0), rows)
+    bottoms = np.where(inside, rows - mask[::-1].argmax(0), 0)
+    ends = spans * columns
+    first = ends[:, 0].astype(int).clip(0, columns - 1)
+    last = np.maximum(np.ceil(ends[:, 1]).astype(int), first + 1)
+    corners = np.empty((len(spans), 4, 2))
+    for corner, (start, end), left, right in zip(corners, ends, first, last, strict=True):
+        top, bottom = tops[left:right].min(), bottoms[left:right].max()
+        if top >= bottom:  # beside the outline
+            top, bottom = 0, rows
+        corner[:] = [[start, top], [end, top], [end, bottom], [start, bottom]]
+    back = (corners - matrix[:, 2]) @ matrix[:, :2]  # the inverse of a rotation is its transpose
+    return np.asarray(back.clip(0, [width - 1, height - 1]))
+
+
+def _frame(line: Line, width: int, height: int) -> tuple[np.ndarray, tuple[int, int], np.ndarray] | None:
+    """Where a line's image lies: page to image (2, 3), columns and rows [px], polygon in it (K, 2); None outside."""
     polygon = np.asarray(line.polygon, dtype=np.float64).reshape(-1, 2)
     turn = _turn(line)
     polygon = _clipped(polygon, width, height)
     if len(polygon) < 3:
-        return _blank(image)
+        return None
     placed = polygon @ turn.T
     low, high = placed.min(0), placed.max(0)
     margin = MARGIN * (high[1] - low[1])
     corner = np.floor(low - margin)
     size = np.ceil(high + margin) - corner + 1
     columns, rows = (int(side) for side in np.maximum(size, MIN_SIDE))
-    matrix = np.column_stack((turn, -corner))
-    piece = _warped(image, matrix, (columns, rows))
-    mask = np.zeros((rows, columns), np.uint8)
-    cv2.fillPoly(mask, [np.round(placed - corner).astype(np.int32)], 1)
-    tone = _tone(piece, mask)
-    return cv2.copyTo(piece, mask, np.full_like(piece, tone))  # type: ignore[return-value]
+    return np.column_stack((turn, -corner)), (columns, rows), placed - corner
 
 
 def _turn(line: Line) -> np.ndarray:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import glob
+import importlib
+import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
+from htr_ssl.data.page_images import is_pdf, page_count
 from htr_ssl.errors import UserError
-from htr_ssl.folders import files, is_image
+from htr_ssl.folders import files, is_image, natural
 from htr_ssl.layout.xml import FOLDERS, is_page_xml, read_xml, root_kind
 
 STAMP = ".htr-ssl.json"
 """File in an output folder that says what read the pages."""
+_HEIF = (".heic", ".heif")
+_MOST_SAME = 1000
 
 
 @dataclass(slots=True)
@@ -24,57 +31,133 @@ class Job:
         source: its image, or its XML if the image is known only from there.
         root: the folder its outputs' names are relative to.
         xml: PAGE or ALTO file with its lines, or None.
+        number: which page of the file, from 0.
+        count: pages of the file.
     """
 
     source: Path
     root: Path
     xml: Path | None = None
+    number: int = 0
+    count: int = 1
+
+    @property
+    def shown(self) -> Path:
+        """The file, with the page's number from 1 if it has several: ``book.pdf#003``."""
+        return self.source if self.count == 1 else self.source.with_name(self._numbered(self.source.name))
+
+    def _numbered(self, name: str) -> str:
+        return name if self.count == 1 else f"{name}#{self.number + 1:0{max(3, len(str(self.count)))}d}"
 
     def name(self, level: int) -> Path:
         """Its outputs' name without extension: plain, with the source's suffix (1), with the root's name too (2)."""
+        name = self.volume(level)
+        return name.with_name(self._numbered(name.name))
+
+    def volume(self, level: int) -> Path:
+        """The same without the number of the page."""
         name = self.source.relative_to(self.root)
         if level == 0:
             return name.with_name(name.stem)
         return Path(self.root.resolve().name, name) if level == 2 else name
 
 
-def find_pages(inputs: Sequence[Path], out: Path) -> tuple[list[Job], list[Path]]:
-    """Pages of files and folders (what lies in `out` left out), each image and XML used once, and unsuitable files.
+@dataclass(slots=True)
+class Inputs:
+    """What was found.
+
+    Attributes:
+        jobs: pages to read.
+        failed: files that cannot be read, and why.
+        ignored: files among the pages that are none.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+    ignored: list[Path] = field(default_factory=list)
+
+
+def find_pages(inputs: Sequence[str | Path], out: Path) -> Inputs:
+    """Pages of files, folders and globs (what lies in `out` left out), each image and XML used once.
 
     Raises:
         UserError: an input does not exist, or there is no page at all.
     """
-    images: dict[Path, Job] = {}
+    images: dict[tuple[Path, int], Job] = {}
     sheets: dict[Path, Job] = {}
-    unsuitable = []
+    result = Inputs()
+    given = [Path(item) for item in inputs]
     for path, root in _found(inputs, out):
-        if is_image(path):
-            images.setdefault(path.resolve(), Job(path, root))
+        if is_image(path) or is_pdf(path) or path.suffix.lower() in _HEIF:
+            for job in _pages(path, root, result):
+                images.setdefault((path.resolve(), job.number), job)
         elif path.suffix.lower() == ".xml" and is_page_xml(path):
             sheets.setdefault(path.resolve(), Job(path, root, xml=path))
-        elif path in inputs:
-            unsuitable.append(path)
+        elif path in given:
+            text = f"{path}: neither an image, a PDF nor a PAGE or ALTO file; leave it out"
+            result.failed.append((path, text))
+        else:
+            result.ignored.append(path)
+    used: set[Path] = set()
     for job in images.values():
-        job.xml = _xml_of(job.source)
+        job.xml = _xml_of(job.source) if job.count == 1 else None
         if job.xml is not None:
-            sheets.pop(job.xml.resolve(), None)
-    for sheet in sheets.values():
+            used.add(job.xml.resolve())
+    for place, sheet in sheets.items():
+        if place in used:
+            continue
         try:
             image = read_xml(sheet.source).image.resolve()
         except UserError:  # said again when the page's turn comes
             image = sheet.source.resolve()
-        job = images.setdefault(image, sheet)
+        job = images.setdefault((image, 0), sheet)
         job.xml = job.xml or sheet.xml
-    if not images:
+    result.jobs = list(images.values())
+    result.ignored = [path for path in result.ignored if path.resolve() not in used]
+    if not result.jobs and (not result.failed or all(path in given for path, _ in result.failed)):
+        more = f" ({result.failed[0][1]})" if result.failed else ""
         raise UserError(
-            f"{', '.join(map(str, inputs)) or 'inputs'}: there is no page; give images, PAGE or ALTO files, or folders "
-            "of them"
+            f"{', '.join(map(str, inputs)) or 'inputs'}: there is no page{more}; give images, PDF, PAGE or ALTO files, "
+            "or folders of them"
         )
-    return list(images.values()), unsuitable
+    return result
 
 
-def output_paths(jobs: Sequence[Job], out: Path, extensions: Sequence[str]) -> list[list[Path]]:
-    """Paths of each page's outputs; names that clash on any file system keep the suffix, then the folder's name.
+def _pages(path: Path, root: Path, result: Inputs) -> list[Job]:
+    """Every page of a file; what is wrong with it goes to the failures."""
+    try:
+        if path.suffix.lower() in _HEIF and not _knows_heif():
+            raise UserError(f"{path}: HEIC files need one more library: pip install pillow-heif, or save it as JPEG")
+        count = page_count(path)
+    except UserError as error:
+        result.failed.append((path, str(error)))
+        return []
+    return [Job(path, root, number=number, count=count) for number in range(count)]
+
+
+@lru_cache(maxsize=1)
+def _knows_heif() -> bool:
+    """Whether Pillow reads HEIC, as it does once pillow-heif is installed."""
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return False
+    return True
+
+
+def names_of(
+    jobs: Sequence[Job], out: Path, owners: Callable[[Path], str | None], taken: Sequence[str] = ()
+) -> list[Path]:
+    """Name of each page's outputs in `out`, without extension, which it keeps as long as the folder lives.
+
+    Names that clash on any file system keep the suffix, then the folder's name, then get a number. They do not depend
+    on the order of the pages.
+
+    Args:
+        jobs: the pages.
+        out: folder of the outputs.
+        owners: what `source_of` says of the page that has a name already, or None.
+        taken: names that no page may have.
 
     Raises:
         UserError: `out` is no folder, or outputs would lie among the pages, where they might overwrite something.
@@ -87,36 +170,76 @@ def output_paths(jobs: Sequence[Job], out: Path, extensions: Sequence[str]) -> l
         names = [_fold(job.name(own)) for job, own in zip(jobs, levels, strict=True)]
         counts = Counter(names)
         levels = [level if counts[name] > 1 else own for name, own in zip(names, levels, strict=True)]
-    result = []
-    used: set[str] = set()
-    for job, level in zip(jobs, levels, strict=True):
-        name = plain = job.name(level)
+    result = [Path()] * len(jobs)
+    used = {_fold(Path(name)) for name in taken}
+    used |= {_fold(job.volume(level)) for job, level in zip(jobs, levels, strict=True) if job.count > 1}
+    order = sorted(range(len(jobs)), key=lambda i: source_of(jobs[i], out))
+    kept = [i for i in order if _own_name(jobs[i], out, owners, used, result, i)]
+    for i in (i for i in order if i not in set(kept)):
+        name = plain = jobs[i].name(levels[i])
         number = 1
-        while _fold(name) in used:
+        while _fold(name) in used or owners(name) is not None:
             number += 1
             name = plain.with_name(f"{plain.name}-{number}")
         used.add(_fold(name))
+        result[i] = name
+    for job, name in zip(jobs, result, strict=True):
         folder = (out / name).parent.resolve()
         if any(path is not None and path.parent.resolve() == folder for path in (job.source, job.xml)):
             raise UserError(
                 f"{out}: outputs would lie among the pages ({job.source}) and might overwrite files there; "
                 f"choose a folder of its own, such as {out / 'transcriptions'}"
             )
-        result.append([out / name.with_name(name.name + extension) for extension in extensions])
     return result
 
 
-def _found(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, Path]]:
+def _own_name(
+    job: Job, out: Path, owners: Callable[[Path], str | None], used: set[str], result: list[Path], place: int
+) -> bool:
+    """Gives a page the name that it has from an earlier command, if it has one."""
+    source = source_of(job, out)
+    for level in (0, 1, 2):
+        plain = job.name(level)
+        for number in range(1, _MOST_SAME):
+            name = plain if number == 1 else plain.with_name(f"{plain.name}-{number}")
+            owner = owners(name)
+            if owner == source and _fold(name) not in used:
+                used.add(_fold(name))
+                result[place] = name
+                return True
+            if owner is None:
+                break
+    return False
+
+
+def source_of(job: Job, out: Path) -> str:
+    """Which page of which file a job reads: the file's path from `out`, and the page's number."""
+    try:
+        path = Path(os.path.relpath(job.source.resolve(), out.resolve())).as_posix()
+    except ValueError:  # another drive
+        path = job.source.resolve().as_posix()
+    return f"{path}#{job.number}"
+
+
+def _found(inputs: Sequence[str | Path], out: Path) -> Iterator[tuple[Path, Path]]:
     """Files of the inputs, each with the folder its outputs' names are relative to; outputs of any run left out."""
-    for item in inputs:
-        if not item.exists():
+    items: list[Path] = []
+    for given in inputs:
+        item = Path(given)
+        several = [] if item.exists() else sorted(map(Path, glob.glob(str(given), recursive=True)), key=_by_name)
+        if not item.exists() and not several:
             raise UserError(f"{item}: there is no such file or folder; check the path")
-    for item in inputs:
+        items += several or [item]
+    for item in items:
         if item.is_file():
             yield item, item.parent
             continue
         outputs = {out.resolve(), *(stamp.parent.resolve() for stamp in item.rglob(STAMP))} - {item.resolve()}
         yield from ((path, item) for path in files(item) if outputs.isdisjoint(path.resolve().parents))
+
+
+def _by_name(path: Path) -> tuple[tuple[int, str], ...]:
+    return natural(str(path))
 
 
 def _xml_of(image: Path) -> Path | None:

@@ -141,6 +141,17 @@ class Reader:
             paths.append((self.charset.decode(indices), confidence))
         return [found[0][:2] for found in self._decoded(scores, 1)], paths
 
+    def read_scored(self, images: Sequence[np.ndarray], batch_size: int = 32) -> tuple[Readings, list[np.ndarray]]:
+        """Texts, see `read`, and the log-posteriors (T, K) that they come from."""
+        scores = self.scores(self.prepared(images), batch_size)
+        if self._decoder is not None:
+            return [found[0][:2] for found in self._decoded(scores, 1)], scores
+        readings: Readings = []
+        for one in scores:
+            ((indices, confidence),) = ctc.greedy(torch.from_numpy(one)[:, None], torch.tensor([len(one)]))
+            readings.append((self.charset.decode(indices), confidence))
+        return readings, scores
+
     def alternatives(
         self, images: Sequence[np.ndarray], count: int = 5, batch_size: int = 32
     ) -> list[list[tuple[str, float, float]]]:

@@ -38,10 +38,10 @@ def page(folder=Path()):
     return Page(folder / "façade 1.png", 400, 200, lines)
 
 
-@pytest.mark.parametrize("name", ["txt", "json", "alto"])
+@pytest.mark.parametrize("name", ["txt", "json", "alto", "page", "hocr", "tei", "csv"])
 def test_golden(tmp_path, name):
     writer = plugins.load("htr_ssl.pages.formats", name)
-    writer.write(page(), tmp_path / "out")
+    writer.write(page(tmp_path), tmp_path / "out")
     written = (tmp_path / "out").read_text("utf-8").replace(__version__, "VERSION")
     assert written == (GOLDEN / f"page{writer.EXTENSION}").read_text("utf-8")
 
@@ -79,11 +79,10 @@ def test_alto_comes_back_as_it_went(tmp_path):
 def check_alto(root):
     """The parts of the ALTO 4.2 schema that concern what is written: order, required attributes, types, ids."""
     order = {
-        "alto": "Description Layout",
-        "Description": "MeasurementUnit sourceImageInformation OCRProcessing",
+        "alto": "Description (Tags )?Layout",
+        "Description": "MeasurementUnit sourceImageInformation Processing",
         "sourceImageInformation": "fileName",
-        "OCRProcessing": "ocrProcessingStep",
-        "ocrProcessingStep": "processingSoftware",
+        "Processing": "processingCategory processingStepDescription processingSoftware",
         "processingSoftware": "softwareName softwareVersion",
         "Layout": "Page",
         "Page": "PrintSpace",
@@ -93,14 +92,14 @@ def check_alto(root):
         "Shape": "Polygon",
     }
     required = {
-        "OCRProcessing": {"ID"},
+        "Processing": {"ID"},
         "Page": {"ID", "PHYSICAL_IMG_NR"},
         "TextBlock": {"ID"},
         "String": {"CONTENT"},
         "Polygon": {"POINTS"},
     }
     numbers = {"HPOS", "VPOS", "WIDTH", "HEIGHT", "WC", "PHYSICAL_IMG_NR"}
-    others = {"ID", "CONTENT", "POINTS", "BASELINE", "PROCESSING", "SCHEMAVERSION"}
+    others = {"ID", "CONTENT", "POINTS", "BASELINE", "PROCESSINGREFS", "SCHEMAVERSION"}
     for element in root.iter():
         assert element.tag.startswith(A)
         name = element.tag.removeprefix(A)
@@ -116,7 +115,7 @@ def check_alto(root):
     ids = [element.get("ID") for element in root.iter() if element.get("ID") is not None]
     assert len(ids) == len(set(ids))
     assert all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) for name in ids)
-    assert all(element.get("PROCESSING") in ids for element in root.iter(f"{A}Page"))
+    assert all(element.get("PROCESSINGREFS") in ids for element in root.iter(f"{A}Page"))
 
 
 def test_alto_follows_the_schema_and_words_fill_their_line(tmp_path):

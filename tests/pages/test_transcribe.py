@@ -40,14 +40,15 @@ def boxes(*tops, size=(400, 300), image="p.png"):
 
 
 def names(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return sorted(path.as_posix() for path in paths if not path.parts[0].startswith(".htr-ssl"))
 
 
 def test_image_is_segmented_and_written_in_every_format(tmp_path):
     image = draw(tmp_path / "in" / "p.png")
     outcome = transcribe(read_lines, [image], tmp_path / "out", ["txt", "json", "alto", "overlay"])
     assert (outcome.done, outcome.skipped, outcome.failed) == ([image], [], [])
-    assert names(tmp_path / "out") == ["p.alto.xml", "p.json", "p.overlay.png", "p.txt"]
+    assert names(tmp_path / "out") == ["p.alto.xml", "p.json", "p.overlay.jpg", "p.txt"]
     texts = (tmp_path / "out" / "p.txt").read_text().splitlines()
     assert len(texts) == 3
     assert all(text.startswith("width ") for text in texts)
@@ -75,7 +76,7 @@ def test_xml_alone_names_its_image_and_a_glob_names_both(tmp_path):
         out = tmp_path / f"out{number}"
         outcome = transcribe(read_lines, inputs, out, ["txt"])
         assert not outcome.failed
-        assert [path.read_text().count("\n") for path in out.iterdir()] == [1]
+        assert [path.read_text().count("\n") for path in out.glob("*.txt")] == [1]
     assert outcome.done == [image]
 
 

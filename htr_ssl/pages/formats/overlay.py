@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from htr_ssl.data.images import decode
-from htr_ssl.files import atomic_path
+from htr_ssl.data.page_images import page_image
+from htr_ssl.files import write_bytes
 from htr_ssl.layout.document import Line, Page
 
-EXTENSION = ".overlay.png"
+EXTENSION = ".overlay.jpg"
 MAX_SIDE = 2000
 """Longest side of the picture [px]."""
+QUALITY = 80
+"""Of the JPEG."""
 STEEP = 30.0
 """Lines at a greater angle have their text turned [degrees]."""
 
@@ -23,20 +27,29 @@ _INK, _DOUBT, _PAPER = (30, 30, 40), (200, 40, 30), (252, 251, 247)
 
 
 def write(page: Page, path: Path) -> None:
-    """Writes a PNG: the page and, to its right (below, if it is wider than high), a sheet with the text of each line.
+    """Writes a JPEG: the page and, to its right (below, if it is wider than high), a sheet with the text of each line.
 
     Text is the redder, the lower its confidence.
 
     Raises:
         UserError: the page's image cannot be read.
     """
-    picture = Image.fromarray(decode(page.image, str(page.image))).convert("RGB")
-    wide = picture.width > picture.height
-    whole = (picture.width, 2 * picture.height) if wide else (2 * picture.width, picture.height)
+    write_bytes(path, render(page, path.parent))
+
+
+def render(page: Page, folder: Path) -> bytes:
+    """The file's content.
+
+    Raises:
+        UserError: the page's image cannot be read.
+    """
+    pixels = page_image(page.image, page.number)
+    wide = pixels.shape[1] > pixels.shape[0]
+    whole = (pixels.shape[1], 2 * pixels.shape[0]) if wide else (2 * pixels.shape[1], pixels.shape[0])
     scale = min(1.0, MAX_SIDE / max(whole))
-    size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
+    size = (max(1, int(pixels.shape[1] * scale)), max(1, int(pixels.shape[0] * scale)))
     factors = np.array([size[0] / max(page.width, 1), size[1] / max(page.height, 1)])
-    picture = picture.resize(size, Image.Resampling.LANCZOS)
+    picture = Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)).convert("RGB")
     sheet = Image.new("RGB", size, _PAPER)
     polygons = [np.asarray(line.polygon) * factors for line in page.lines]
     _mark(picture, page.lines, polygons, factors)
@@ -44,8 +57,9 @@ def write(page: Page, path: Path) -> None:
     both = Image.new("RGB", (size[0], 2 * size[1]) if wide else (2 * size[0], size[1]))
     both.paste(picture, (0, 0))
     both.paste(sheet, (0, size[1]) if wide else (size[0], 0))
-    with atomic_path(path) as temporary:
-        both.save(temporary, format="PNG")
+    buffer = io.BytesIO()
+    both.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
 
 
 def _mark(picture: Image.Image, lines: list[Line], polygons: list[np.ndarray], factors: np.ndarray) -> None:

@@ -1,0 +1,105 @@
+"""The command that reads whole pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from htr_ssl.cli.show import fail, named, note
+from htr_ssl.errors import UserError
+
+
+def transcribe(
+    given: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL INPUT…", help="Model that finetune wrote; images, PDF, PAGE, ALTO files and folders of them."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
+    format: Annotated[str, typer.Option(help="What to write; see `htr-ssl formats`.")] = "txt",
+    segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "projection",
+    lines: Annotated[
+        str, typer.Option(help="given: those of PAGE and ALTO files where there are any; found: always find them.")
+    ] = "given",
+    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out lines that are less sure.")] = 0.0,
+    keep_junk: Annotated[bool, typer.Option("--keep-junk", help="Keep found lines that hold no certain text.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace also files that somebody changed.")] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Pages at a time; 0 = one per core.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which pages would be read.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")] = False,
+) -> None:
+    """Read whole pages: find the lines, read them, write one file per page and format.
+
+    Every page of TIFF and PDF files is read. Pages already done with this model are skipped, further formats are
+    written from the text that is there. Files that you corrected stay as they are; what is new lies beside them. What
+    could not be read is named at the end, and `summary.html` shows the pages in doubt first.
+
+    Example: `htr-ssl transcribe runs/finetune/model.safetensors scans --out text --format txt,alto,pdf`
+    """
+    model, inputs = _model_and_pages(given)
+    if lines not in ("given", "found"):
+        raise UserError(f"--lines {lines}: give given or found")
+    from functools import partial
+
+    from htr_ssl.cli.show import pages_bar
+    from htr_ssl.environment import cores
+    from htr_ssl.files import sha256
+    from htr_ssl.pages.one_page import Options
+    from htr_ssl.pages.transcribe import transcribe as read_pages
+    from htr_ssl.recognizers.aligned import read_aligned
+    from htr_ssl.recognizers.reader import Reader
+
+    reader = Reader.load(model, device)
+    formats = [name.strip() for name in format.split(",") if name.strip()]
+    options = Options("found" if lines == "found" else "given", min_confidence, keep_junk)
+    with pages_bar(quiet) as progress:
+        outcome = read_pages(
+            partial(read_aligned, reader),
+            inputs,
+            out,
+            formats,
+            segmenter,
+            progress,
+            sha256(model.read_bytes()),
+            model=model.name,
+            options=options,
+            overwrite=overwrite,
+            jobs=jobs or cores(),
+            dry_run=dry_run,
+            summary=True,
+        )
+    left_out = sum(result.left_out for result in outcome.results)
+    if outcome.ignored:
+        shown = ", ".join(path.name for path in outcome.ignored[:3]) + (", …" if outcome.ignored[3:] else "")
+        note(f"{len(outcome.ignored)} file(s) are no pages and were left out: {shown}")
+    for path, other in outcome.kept:
+        new = f"; the new one is {other.name}" if other is not None else ""
+        note(f"{path}: you changed this file, it stays{new}", "yellow")
+    if left_out:
+        note(f"{left_out} line(s) without certain text were left out")
+    for result in outcome.results:
+        for text in result.notes:
+            note(f"{result.source}: {text}", "yellow")
+    verb = "to transcribe" if dry_run else "transcribed"
+    note(f"{out}: {len(outcome.done)} page(s) {verb}, {len(outcome.skipped)} skipped (done before)")
+    total = len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
+    fail([named(path, text) for path, text in outcome.failed], total)
+
+
+def _model_and_pages(given: list[Path]) -> tuple[Path, list[Path]]:
+    """The model and the pages of a command line.
+
+    Raises:
+        UserError: it does not begin with a model, or names no page.
+    """
+    from htr_ssl.api import NO_MODEL
+
+    if given[0].suffix not in (".safetensors", ".onnx"):
+        raise UserError(NO_MODEL)
+    if not given[1:]:
+        raise UserError(f"{given[0]}: this is the model; name the page images or folders to read after it")
+    return given[0], given[1:]
