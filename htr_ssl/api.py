@@ -219,13 +219,14 @@ class Model:
         return result
 
 
-def load(model: ModelLike, device: str = "auto", threads: int = 0) -> Model:
+def load(model: ModelLike, device: str = "auto", threads: int = 0, lm: str | Path = "auto") -> Model:
     """Loads a recognizer.
 
     Args:
-        model: a model.safetensors or .onnx file, or what `finetune` returned.
+        model: a model.safetensors or .onnx file, the name of a model, or what `finetune` returned.
         device: auto, cpu, cuda, cuda:1 or mps.
         threads: CPU threads; 0 leaves them as they are.
+        lm: language model: auto = the one in the model's file, if there is one; none; or a file of one.
 
     Raises:
         UserError: there is no such file, or it is not a recognizer.
@@ -233,7 +234,7 @@ def load(model: ModelLike, device: str = "auto", threads: int = 0) -> Model:
     from htr_ssl.recognizers.reader import Reader
 
     path = _path(model)
-    return Model(path, Reader.load(path, device, threads))
+    return Model(path, Reader.load(path, device, threads, lm=lm))
 
 
 def transcribe(
@@ -243,22 +244,16 @@ def transcribe(
 
     Args:
         image: a file, a PIL image, or a uint8 array (H, W) or (H, W, 3), RGB.
-        model: a model file, or what `finetune` returned.
+        model: a model's file or name, or what `finetune` returned; None = the one that comes with the package.
         segmenter: what finds the lines.
         device: auto, cpu, cuda, cuda:1 or mps.
 
     Raises:
         UserError: no model is given, or the image or the model cannot be used.
     """
-    if model is None:
-        raise UserError(NO_MODEL)
-    return load(model, device).transcribe(image, segmenter)
+    from htr_ssl.models import shelf
 
-
-NO_MODEL = (
-    "transcribe needs a model, and none is given; name a model.safetensors, which finetune writes from images with "
-    "some transcriptions (htr-ssl finetune data.source=FOLDER)"
-)
+    return load(shelf.default() if model is None else model, device).transcribe(image, segmenter)
 
 
 def pretrain(
@@ -443,7 +438,9 @@ def _merged(base: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _path(model: ModelLike) -> Path:
-    return model.path if isinstance(model, Finetuned) else Path(model)
+    from htr_ssl.models import shelf
+
+    return model.path if isinstance(model, Finetuned) else shelf.find(model)
 
 
 def _several(images: Any) -> list[Any]:

@@ -139,6 +139,8 @@ def test_a_page_is_found_and_read(tmp_path):
 )
 def test_bad_values_are_one_sentence_before_anything_runs(call, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("htr_ssl.models.shelf.SHIPPED", tmp_path)
+    monkeypatch.setenv("HTR_SSL_MODELS", str(tmp_path))
     with pytest.raises(htr_ssl.UserError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)

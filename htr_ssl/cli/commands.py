@@ -15,7 +15,9 @@ from htr_ssl import __version__
 from htr_ssl.cli.check import check as check  # a command of data
 from htr_ssl.cli.data import data
 from htr_ssl.cli.export import export
+from htr_ssl.cli.lm import lm
 from htr_ssl.cli.look import neighbours, views
+from htr_ssl.cli.models import models
 from htr_ssl.cli.show import fail, formats, methods, named, note, say, show, splits
 from htr_ssl.cli.speed import encoders, profile
 from htr_ssl.cli.transcribe import transcribe
@@ -40,7 +42,10 @@ Overrides = Annotated[
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run. [default: runs/NAME]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Model = Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="Model that finetune wrote.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model's file that finetune wrote, or its name.")]
+LanguageModel = Annotated[
+    str, typer.Option("--lm", metavar="FILE", help="Language model: auto = the model's own; none; .safetensors, .arpa.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -133,15 +138,21 @@ def evaluate(
         str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
     ] = None,
     device: Device = "auto",
+    language_model: LanguageModel = "auto",
 ) -> None:
     """Score a model: WAcc, CER and WER with 95 % intervals, and its commonest confusions.
+
+    With a language model it says both: with and without. The weights of one from a file are chosen on validation.
 
     Example: `htr-ssl evaluate runs/finetune/model.safetensors --out runs/finetune`
     """
     from htr_ssl.cli.show import scores
     from htr_ssl.experiments import evaluate as evaluation
+    from htr_ssl.models import shelf
 
-    result = evaluation.evaluate(model, _data(model, source, format, splits), split, out, device)
+    model = shelf.find(model)
+    data = _data(model, source, format, splits)
+    result = evaluation.evaluate(model, data, split, out, device, lm=language_model)
     scores(result)
     fail([f"{name}: not scored, the image cannot be read" for name in result["unreadable"]], result["n"])
 
@@ -152,6 +163,8 @@ app.command(rich_help_panel="Look")(neighbours)
 app.command(rich_help_panel="Use")(transcribe)
 app.command(rich_help_panel="Use")(export)
 app.add_typer(data, name="data", rich_help_panel="Use")
+app.add_typer(models, name="models", rich_help_panel="Use")
+app.add_typer(lm, name="lm", rich_help_panel="Train")
 for _command in (methods, encoders, formats, splits, show):
     app.command(rich_help_panel="What there is")(_command)
 

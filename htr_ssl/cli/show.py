@@ -160,10 +160,16 @@ def scores(result: dict[str, Any]) -> None:
             continue
         low, high = result[f"{name}_ci"]
         label = {"wacc": "WAcc", "1-wer": "1 − WER"}.get(name, name.upper())
-        rows.append((label, f"{100 * result[name]:.1f} %   [{100 * low:.1f}, {100 * high:.1f}]"))
+        without = f"   without language model {100 * result['greedy'][name]:.1f} %" if "greedy" in result else ""
+        rows.append((label, f"{100 * result[name]:.1f} %   [{100 * low:.1f}, {100 * high:.1f}]{without}"))
     few = " (fewer than ten: rough)" if result["units"] < 10 else ""
     units = f"intervals over {result['units']} {result['unit']}s{few}"
     rows.append(("samples", f"{result['n']} {result['level']}s, {units}"))
+    if "language_model" in result:
+        facts = result["language_model"]
+        chosen = facts.get("chosen_on", "not chosen on this data")
+        weights = f"weights {facts['alpha']:g} and {facts['beta']:g} ({chosen})"
+        rows.append(("language model", f"character {facts['order']}-grams, {weights}"))
     rows.append(("text rule", result["normalisation"]))
     rows += (
         [("confusions", ", ".join(f"{written}→{read} ×{count}" for written, read, count in result["confusions"][:10]))]

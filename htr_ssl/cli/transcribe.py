@@ -15,7 +15,7 @@ def transcribe(
     given: Annotated[
         list[Path],
         typer.Argument(
-            metavar="MODEL INPUT…", help="Model that finetune wrote; images, PDF, PAGE, ALTO files and folders of them."
+            metavar="[MODEL] INPUT…", help="A model's file or name; images, PDF, PAGE, ALTO files and folders of them."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
@@ -30,6 +30,10 @@ def transcribe(
     jobs: Annotated[int, typer.Option(min=0, help="Pages at a time; 0 = one per core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which pages would be read.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    language_model: Annotated[
+        str,
+        typer.Option("--lm", metavar="FILE", help="Language model: auto = the model's own; none; .safetensors, .arpa."),
+    ] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")] = False,
 ) -> None:
     """Read whole pages: find the lines, read them, write one file per page and format.
@@ -53,7 +57,7 @@ def transcribe(
     from htr_ssl.recognizers.aligned import read_aligned
     from htr_ssl.recognizers.reader import Reader
 
-    reader = Reader.load(model, device)
+    reader = Reader.load(model, device, lm=language_model)
     formats = [name.strip() for name in format.split(",") if name.strip()]
     options = Options("found" if lines == "found" else "given", min_confidence, keep_junk)
     with pages_bar(quiet) as progress:
@@ -64,7 +68,7 @@ def transcribe(
             formats,
             segmenter,
             progress,
-            sha256(model.read_bytes()),
+            sha256(model.read_bytes()) + _mark(language_model),
             model=model.name,
             options=options,
             overwrite=overwrite,
@@ -91,15 +95,24 @@ def transcribe(
 
 
 def _model_and_pages(given: list[Path]) -> tuple[Path, list[Path]]:
-    """The model and the pages of a command line.
+    """The model and the pages of a command line; the model that comes with the package if it begins with a page.
 
     Raises:
-        UserError: it does not begin with a model, or names no page.
+        UserError: there is no model, or no page.
     """
-    from htr_ssl.api import NO_MODEL
+    from htr_ssl.models import shelf
 
-    if given[0].suffix not in (".safetensors", ".onnx"):
-        raise UserError(NO_MODEL)
+    if not shelf.is_name(given[0]):
+        return shelf.default(), given
     if not given[1:]:
         raise UserError(f"{given[0]}: this is the model; name the page images or folders to read after it")
-    return given[0], given[1:]
+    return shelf.find(given[0]), given[1:]
+
+
+def _mark(language_model: str) -> str:
+    """What tells one language model from another: pages read with another are read again."""
+    from htr_ssl.files import sha256
+
+    if language_model == "auto":
+        return ""
+    return " none" if language_model == "none" else f" {sha256(Path(language_model).read_bytes())}"

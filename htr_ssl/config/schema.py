@@ -232,6 +232,21 @@ class Joint(Strict):
     """Images, of the same height and channels; null = the train images of the run's own data, with or without text."""
 
 
+class LanguageConfig(Strict):
+    """A language model of characters that is learnt with a recognizer and stored in its file.
+
+    It is made from the labels of the training's own subset, from `text`, and from the language model of `init` if that
+    has one. How much each counts, and the two weights of the search, are chosen on the validation images.
+    """
+
+    order: int = Field(7, ge=1, le=12)
+    """Characters of the longest n-grams."""
+    size: int = Field(500_000, ge=0)
+    """Most n-grams kept of the labels, and of the texts; 0 = all."""
+    text: list[str] = []
+    """Text files (.txt), or data sources, whose train labels are text too."""
+
+
 class FinetuneConfig(Strict):
     """Training of a recognizer (encoder + CTC) on labelled images."""
 
@@ -258,6 +273,8 @@ class FinetuneConfig(Strict):
     layer, on its frames learn; they need a higher learning rate (see docs/table.md)."""
     head_warmup: float = Field(0.0, ge=0, lt=1)
     """Share of the steps in which only the CTC head learns (with `init`)."""
+    lm: LanguageConfig | None = None
+    """Language model to store with the recognizer, such as `{}`; null = none, the likeliest path is read."""
     augment: AugmentConfig = AugmentConfig()
     """Random changes of the training images."""
     train: TrainConfig = TrainConfig()
@@ -319,6 +336,8 @@ class TableConfig(Strict):
     alone on the frozen encoder."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of every fine-tuning."""
+    lm: LanguageConfig | None = None
+    """Language model of each cell's own labels; the table then says what is read with and without. null = none."""
     train: TrainConfig = TrainConfig()
     """Schedule of every fine-tuning."""
     interval_unit: Unit | None = None

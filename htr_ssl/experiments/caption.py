@@ -56,6 +56,7 @@ def notes(table: Table) -> str:
         f"Encoder of every row: {_options(config.encoder.model_dump(mode='json'))}; the test split is read once per "
         "cell, after training",
         *_final(config),
+        *_language(config),
         *_stages(config),
         f"Text normalisation: {_join(sorted({result['normalisation'] for result in results})) or 'none yet'}",
         f"{_WACC[config.data.level]}; CER and WER are edits divided by reference length over the whole split",
@@ -70,6 +71,18 @@ def notes(table: Table) -> str:
 
 def _sentences(parts: Iterable[str]) -> str:
     return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
+
+
+def _language(config: TableConfig) -> list[str]:
+    """How the columns with a language model were read."""
+    if config.lm is None:
+        return []
+    more = f" and of {_join(Path(name).name for name in config.lm.text)}" if config.lm.text else ""
+    return [
+        f"With LM: prefix beam search with character {config.lm.order}-grams of the cell's own labels{more}, and of "
+        "the start's language model where it has one; weights chosen on validation; intervals and tests are of the "
+        "columns without"
+    ]
 
 
 def _labels(table: Table, results: list[dict[str, Any]]) -> list[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from htr_ssl.data.sample import Sample
     from htr_ssl.data.samples import Samples
+    from htr_ssl.recognizers.language import Language
     from htr_ssl.recognizers.reader import Reader
 
 UNITS: tuple[Unit, ...] = ("writer", "page", "sample")
@@ -56,6 +57,7 @@ def evaluate(
     threads: int = 0,
     batch_size: int = 32,
     unit: Unit | None = None,
+    lm: str | Path = "auto",
 ) -> dict[str, Any]:
     """Reads the labelled samples of a split and scores what was read.
 
@@ -68,9 +70,12 @@ def evaluate(
         threads: CPU threads; 0 leaves them as they are.
         batch_size: images read at once.
         unit: what is resampled for the intervals; None chooses, see `grouping`.
+        lm: language model: auto = the one in the model's file, if there is one; none; or a file of one, whose weights
+            are chosen on the validation split of the data.
 
     Returns:
-        The content of result.json. Unreadable images are not scored but listed under ``unreadable``.
+        The content of result.json. Unreadable images are not scored but listed under ``unreadable``. With a language
+        model, `language_model` says which, and `greedy` has the scores without.
 
     Raises:
         UserError: no such model or data, no labelled sample in the split, none of its images can be read, or the data
@@ -79,14 +84,16 @@ def evaluate(
     from htr_ssl.data.loading import read_samples
     from htr_ssl.recognizers.reader import Reader
 
-    reader = Reader.load(Path(model), device, threads)
+    reader = Reader.load(Path(model), device, threads, lm=lm)
     header = reader.header
     config = data or DataConfig(**header["data"])
     samples = read_samples(config)
     refuse_mixed(samples.facts, header, (config.source, str(model)))
     rows = labelled_rows(samples, split, config.source)
+    if lm not in ("auto", "none") and split in ("train", "test"):
+        reader.use(weighted(reader, config, samples))
     start = time.perf_counter()
-    predictions, unreadable = _read(reader, samples, rows, batch_size)
+    predictions, greedy, unreadable = _read(reader, samples, rows, batch_size)
     seconds = time.perf_counter() - start
     first = next(iter(unreadable.values()), "")
     if not predictions:
@@ -104,6 +111,7 @@ def evaluate(
         "subset_sha256": header.get("subset_sha256"),
         "subset_list": header.get("subset_list"),
         "model_sha256": sha256(Path(model).read_bytes()),
+        **_without(reader, greedy, config.level, unit),
         "seconds": seconds,
         "hardware": hardware(str(reader.device)),
     }
@@ -115,6 +123,37 @@ def evaluate(
         write_predictions(Path(out) / PREDICTIONS, predictions)
         write_json(Path(out) / RESULT, facts)
     return facts
+
+
+def weighted(reader: Reader, config: DataConfig, samples: Samples | None = None) -> Language:
+    """The reader's language model with the weights that read the validation split best.
+
+    Args:
+        reader: with a language model.
+        config: the data.
+        samples: of `config`, if they are read already.
+    """
+    from htr_ssl.data.loading import read_samples
+    from htr_ssl.recognizers import language
+
+    assert reader.language is not None
+    samples = samples if samples is not None else read_samples(config)
+    pairs = enumerate(zip(samples.column("split"), samples.column("text"), strict=True))
+    rows = [row for row, (split, text) in pairs if split == "validation" and text]
+    rows = [rows[i * len(rows) // language.MOST] for i in range(language.MOST)] if len(rows) > language.MOST else rows
+    images = [(samples[row].text or "", _load(samples[row], {})) for row in rows]
+    known = [(text, image) for text, image in images if image is not None]
+    scores = reader.scores(reader.prepared([image for _, image in known])) if known else []
+    return language.tuned(reader.language, scores, [text for text, _ in known], reader.charset)
+
+
+def _without(reader: Reader, greedy: Sequence[Prediction], level: str, unit: Unit | None) -> dict[str, Any]:
+    """What the language model is, and the scores without it."""
+    if reader.language is None:
+        return {}
+    scores = score(greedy, level, unit)
+    rates = [name for name in scores if name.removesuffix("_ci") in ("wacc", "1-wer", "cer", "wer")]
+    return {"language_model": reader.language.facts, "greedy": {name: scores[name] for name in rates}}
 
 
 def labelled_rows(samples: Samples, split: str, source: str) -> list[int]:
@@ -218,9 +257,10 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 def _read(
     reader: Reader, samples: Sequence[Sample], rows: Sequence[int], batch_size: int
-) -> tuple[list[Prediction], dict[str, str]]:
-    """Predictions of the readable samples, and id and message of the others."""
+) -> tuple[list[Prediction], list[Prediction], dict[str, str]]:
+    """Predictions of the readable samples, those without a language model if there is one, and messages by id."""
     predictions: list[Prediction] = []
+    greedy: list[Prediction] = []
     unreadable: dict[str, str] = {}
     for start in range(0, len(rows), _CHUNK):
         kept, images = [], []
@@ -229,10 +269,14 @@ def _read(
             if image is not None:
                 kept.append(sample)
                 images.append(image)
-        for sample, (text, confidence) in zip(kept, reader.read(images, batch_size), strict=True):
-            known = (sample.id, sample.page or "", sample.writer or "", sample.text or "")
-            predictions.append(Prediction(*known, text, confidence))
-    return predictions, unreadable
+        known = [(sample.id, sample.page or "", sample.writer or "", sample.text or "") for sample in kept]
+        if reader.language is None:
+            found = reader.read(images, batch_size)
+        else:
+            found, paths = reader.read_both(images, batch_size)
+            greedy += [Prediction(*one, *reading) for one, reading in zip(known, paths, strict=True)]
+        predictions += [Prediction(*one, *reading) for one, reading in zip(known, found, strict=True)]
+    return predictions, greedy, unreadable
 
 
 def _load(sample: Sample, unreadable: dict[str, str]) -> np.ndarray | None:

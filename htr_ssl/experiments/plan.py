@@ -148,6 +148,8 @@ def cell_hash(config: TableConfig, cell: Cell) -> str:
     own |= {"augment": config.augment.model_dump(mode="json"), "train": train.model_dump(mode="json")}
     if cell.probe != "none":
         own["probe"] = cell.probe
+    if config.lm:
+        own["lm"] = config.lm.model_dump(mode="json")
     if not config.rows[cell.row]:
         del own["shared_seed"]
     return _hash(config, config.data, config.rows[cell.row], own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import statistics
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -59,7 +60,9 @@ def write(table: Table) -> None:
 def grid(table: Table, metric: Shown, probe: Probe = "none") -> tuple[list[str], list[list[Entry]]]:
     """Head and rows of one metric's table; the differences to the supervised row stand below each other row."""
     fractions = sorted(table.config.fractions)
-    head = [f"{NAMES[metric]} [%]", *(percent(fraction) for fraction in fractions)]
+    head = [f"{NAMES[metric]} [%]"]
+    for fraction in fractions:
+        head += [percent(fraction)] + [f"{percent(fraction)}, with LM"] * bool(table.config.lm)
     rows: list[list[Entry]] = []
     for row in table.config.rows:
         entries, differences = [Entry(row_title(table.config, row, probe))], [Entry("Δ")]
@@ -67,6 +70,9 @@ def grid(table: Table, metric: Shown, probe: Probe = "none") -> tuple[list[str],
             summary = table.summary(row, fraction, probe)
             entries.append(_entry(table, row, fraction, metric, probe))
             differences.append(Entry(_difference(summary.shown(metric)) if summary else ""))
+            if table.config.lm:
+                entries.append(_with_lm(table, row, fraction, metric, probe))
+                differences.append(Entry(""))
         rows.append(entries)
         if any(entry.text for entry in differences[1:]):
             rows.append(differences)
@@ -93,7 +99,8 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """A table environment for the package booktabs: a short caption, one block per probe and metric, notes below."""
-    columns, metrics = len(table.config.fractions), shown(table.config.data.level)
+    columns = len(table.config.fractions) * (2 if table.config.lm else 1)
+    metrics = shown(table.config.data.level)
     label = re.sub(r"\W+|_", "-", table.config.name)
     lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{_tex(short(table))}}}", rf"\label{{tab:{label}}}", r"\footnotesize"]
@@ -175,13 +182,17 @@ def csv_text(table: Table) -> str:
 
 def cells_csv(table: Table) -> str:
     """One line per cell, in the order they run; rates in [0, 1]."""
-    keys = [*shown(table.config.data.level), "n", "labels", "empty", "subset_sha256", "model_sha256", "cell_seconds"]
+    names = shown(table.config.data.level)
+    keys = [*names, "n", "labels", "empty", "subset_sha256", "model_sha256", "cell_seconds"]
+    more = [f"{name} with LM" for name in names] if table.config.lm else []
     rows = []
     for cell in table.cells:
         state = "failed" if cell.error else "done" if cell.result else "missing"
         values = [(cell.result or {}).get(key, "") for key in keys]
+        read = (cell.result or {}).get("with_lm", {})
+        values += [read.get(name, "") for name in names] if more else []
         rows.append([cell.row, cell.fraction, cell.probe, cell.seed, state, *values, cell.error])
-    return _csv(["row", "fraction", "probe", "seed", "state", *keys, "error"], rows)
+    return _csv(["row", "fraction", "probe", "seed", "state", *keys, *more, "error"], rows)
 
 
 def _entry(table: Table, row: str, fraction: float, metric: Shown, probe: Probe) -> Entry:
@@ -198,6 +209,18 @@ def _entry(table: Table, row: str, fraction: float, metric: Shown, probe: Probe)
     low, high = rate.interval
     text = f"{100 * rate.mean:.1f}{spread} [{100 * low:.1f}, {100 * high:.1f}]"
     return Entry(f"{text} {mark}".strip(), not mark and row in table.best(fraction, measured(metric), probe))
+
+
+def _with_lm(table: Table, row: str, fraction: float, metric: Shown, probe: Probe) -> Entry:
+    """Mean and deviation of what was read with the language model."""
+    key = (row, fraction, probe)
+    cells = [cell for cell in table.cells if (cell.row, cell.fraction, cell.probe) == key]
+    values = [cell.result["with_lm"][measured(metric)] for cell in cells if cell.result and "with_lm" in cell.result]
+    if not values:
+        return Entry("")
+    mean = statistics.fmean(values)
+    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return Entry(f"{100 * (1 - mean if metric == '1-wer' else mean):.1f}{spread}")
 
 
 def _difference(rate: Rate) -> str:

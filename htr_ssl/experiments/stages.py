@@ -47,6 +47,7 @@ def final(config: TableConfig, cell: Cell, init: Path | None, pseudo: Path | Non
         fraction=cell.fraction,
         pseudo=str(pseudo) if pseudo else None,
         probe=cell.probe,
+        lm=config.lm,
         augment=config.augment,
         train=plan.final_train(config, cell.probe),
     )
@@ -83,7 +84,9 @@ def _pretrain(config: TableConfig, stage: Stage, init: Path | None, seed: int, f
 def _labelled(config: TableConfig, cell: Cell, index: int, init: Path | None, name: str) -> FinetuneConfig:
     """A training of everything on labels, amid a row, with the stage's schedule."""
     train = config.rows[cell.row][index].train
-    return final(config, cell, init, None).model_copy(update={"name": name, "probe": "none", "train": train})
+    return final(config, cell, init, None).model_copy(
+        update={"name": name, "probe": "none", "train": train, "lm": None}
+    )
 
 
 def _synthetic(config: TableConfig, cell: Cell, index: int, init: Path | None, folder: Path, progress: bool) -> Path:

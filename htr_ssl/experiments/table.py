@@ -107,7 +107,10 @@ class _Runner:
         folder = cell.folder / "finetune"
         config = stages.final(self.config, cell, init, pseudo)
         model = finetune.run(stages.adopted(config, folder), folder, self.progress)
-        result = evaluate(model, None, "test", cell.folder, self.config.train.device, self.config.train.threads)
+        hardware = self.config.train.device, self.config.train.threads
+        result = evaluate(model, None, "test", cell.folder, *hardware, lm="none")
+        if self.config.lm:
+            result["with_lm"] = evaluate(model, None, "test", cell.folder / "with_lm", *hardware)
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         labels = len(subsets.read(folder / "subset.txt"))
         return result | {"row": cell.row, "labels": labels, "training_seconds": summary.get("seconds")}

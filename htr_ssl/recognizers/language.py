@@ -94,8 +94,10 @@ def load(path: Path) -> Language:
     Raises:
         UserError: it is not a language model.
     """
-    model, _ = lm.load(path)
-    return of(model, Options(), {"file": str(path), "sha256": sha256(Path(path).read_bytes())})
+    model, header = lm.load(path)
+    facts = {"file": str(path), "sha256": sha256(Path(path).read_bytes())}
+    known = {"direction": header["direction"]} if "direction" in header else {}
+    return of(model, Options(), facts | known)
 
 
 def tuned(language: Language, scores: Sequence[np.ndarray], texts: Sequence[str], charset: Charset) -> Language:

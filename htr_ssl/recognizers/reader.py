@@ -109,7 +109,16 @@ class Reader:
         return cls(recognizer, header, target, bf16, _language(lm, own))
 
     def use(self, language: Language | None) -> None:
-        """Reads with this language model from now on; None = without."""
+        """Reads with this language model from now on; None = without.
+
+        Raises:
+            UserError: it was learnt from text of the other direction.
+        """
+        if language is not None and language.facts.get("direction", self.charset.direction) != self.charset.direction:
+            raise UserError(
+                f"the language model is of text that runs {language.facts['direction']}, the recognizer's lines run "
+                f"{self.charset.direction}; give one of the same direction, or none"
+            )
         self.language = language
         self._decoder = None if language is None else beam.Decoder(self.charset, language.model, language.options)
 

@@ -11,6 +11,7 @@ A reading's score is ln p(text | image) + alpha · ln p(text) + beta · characte
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -87,10 +88,12 @@ class _Lookup:
     Attributes:
         values: (rows, K), natural logarithms; class 0 stands for the text's end.
         after: (rows, K), states behind.
+        lock: held while one thread searches.
     """
 
     def __init__(self, model: LanguageModel, charset: Charset) -> None:
         self._model = model
+        self.lock = threading.Lock()
         symbols = [model.index.get(character, UNKNOWN) for character in charset.characters]
         self._symbols = np.array([END, *symbols])
         self._clear()
@@ -182,6 +185,12 @@ class Decoder:
             log_posteriors: (T, K) of each image.
             alternatives: most readings per image, `options.width` at most.
         """
+        if self._lookup is None:
+            return self._read(log_posteriors, alternatives)
+        with self._lookup.lock:
+            return self._read(log_posteriors, alternatives)
+
+    def _read(self, log_posteriors: Sequence[Array], alternatives: int) -> list[list[Hypothesis]]:
         frames = [_frames(one, self.options.sure) for one in log_posteriors]
         order = sorted(range(len(frames)), key=lambda i: -len(frames[i].p))
         results: list[list[Hypothesis]] = [[] for _ in frames]

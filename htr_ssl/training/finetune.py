@@ -18,13 +18,14 @@ from htr_ssl.data.splits import subset_lists, subsets
 from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
+from htr_ssl.models import shelf
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
 from htr_ssl.recognizers.recognizer import Recognizer, move_head
 from htr_ssl.text import ctc
 from htr_ssl.text.charset import NORMALISATION, Charset, listing, merge
 from htr_ssl.text.direction import Direction, has_right_to_left, of_text
-from htr_ssl.training import distributed, engine, pretrain, pseudo
+from htr_ssl.training import distributed, engine, equip, pretrain, pseudo
 from htr_ssl.training.module import JointTask, Labelled, System
 from htr_ssl.views.augment import TextAugment
 
@@ -44,9 +45,12 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         return path
     device = engine.prepare_device(config.train, config.seed)
     samples = read_samples(config.data)
+    named, config = config.init, _found(config)
     if config.init:
         refuse_mixed(samples.facts, model_file.read_header(Path(config.init)), (config.data.source, config.init))
     rows, subset_hash, subset_list = rows_to_train(samples, config, out)
+    column = samples.column("text")
+    texts = [column[row] or "" for row in rows]
     if config.pseudo:
         samples, more = pseudo.added(samples, config.pseudo, rows, config.data)
         rows = rows + more
@@ -85,7 +89,7 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         header
         | {"kind": "recognizer", "probe": config.probe, "scope": scope}
         | {"charset": charset.to_header(), "direction": charset.direction}
-        | {"init": config.init, "method": _method(config)}
+        | {"init": named, "method": _method(config)}
         | {"fraction": config.fraction, "seed": config.seed, "labels": len(train)}
         | {"pseudo_sha256": pseudo.digest(pseudo.read(config.pseudo)) if config.pseudo else None}
         | {"data": config.data.model_dump(exclude={"cache"}), "level": config.data.level}
@@ -93,8 +97,16 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         | {**carried(samples.facts), "subset_list": subset_list}
         | {"subset_sha256": subset_hash, "normalisation": NORMALISATION, "val_cer": checks.best},
     )
+    if config.lm:
+        init = Path(config.init) if config.init else None
+        equip.equip(path, config.lm, texts, validation, init, config.train.device)
     write_json(out / "summary.json", summary | {"charset": report})
     return path
+
+
+def _found(config: FinetuneConfig) -> FinetuneConfig:
+    """The configuration with the file of `init`, which may be the name of a model."""
+    return config.model_copy(update={"init": str(shelf.find(config.init))}) if config.init else config
 
 
 def rows_to_train(samples: SplitSamples, config: FinetuneConfig, out: Path) -> tuple[list[int], str, str | None]:

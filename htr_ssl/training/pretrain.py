@@ -15,6 +15,7 @@ from htr_ssl.data.loading import read_samples, rows_of
 from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.files import write_json
 from htr_ssl.layers.part import BackboneAlone
+from htr_ssl.models import shelf
 from htr_ssl.text.charset import NORMALISATION
 from htr_ssl.training import collapse, engine
 from htr_ssl.training.module import System, Unlabelled
@@ -41,7 +42,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
         config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
     )
     if config.init:
-        old, _ = model_file.load_encoder(config.init, encoder, header)
+        old, _ = model_file.load_encoder(shelf.find(config.init), encoder, header)
         refuse_mixed(samples.facts, old, (config.data.source, config.init))
     else:
         model_file.begin(encoder)

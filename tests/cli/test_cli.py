@@ -41,8 +41,8 @@ def words(tmp_path_factory) -> Path:
 
 
 def test_all_commands_are_there():
-    wanted = "data encoders evaluate export finetune formats methods neighbours pretrain profile quickstart show splits"
-    assert [*wanted.split(), "table", "transcribe", "views"] == COMMANDS
+    wanted = "data encoders evaluate export finetune formats lm methods models neighbours pretrain profile quickstart"
+    assert [*wanted.split(), "show", "splits", "table", "transcribe", "views"] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -52,6 +52,8 @@ def test_an_encoder_whose_extra_is_missing_is_named(capsys, monkeypatch):
 
 @pytest.mark.parametrize("given", [["page.jpg"], ["page.jpg", "scans"], ["scans"]])
 def test_without_a_model_transcribe_says_how_to_get_one(capsys, monkeypatch, given, tmp_path):
+    monkeypatch.setattr("htr_ssl.models.shelf.SHIPPED", tmp_path)
+    monkeypatch.setenv("HTR_SSL_MODELS", str(tmp_path))
     code, _, err = run(capsys, monkeypatch, "transcribe", *given, "--out", tmp_path / "text")
     assert code == 2
     assert "transcribe needs a model" in err

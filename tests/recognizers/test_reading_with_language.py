@@ -146,5 +146,11 @@ def test_without_validation_images_the_weights_stay():
     assert "chosen_on" not in unchanged.facts
 
 
+def test_a_language_model_of_the_other_direction_is_refused(plain):
+    reader = Reader.load(plain, "cpu")
+    with pytest.raises(UserError, match="direction"):
+        reader.use(language.of(MODEL, Options(), {"direction": "rtl"}))
+
+
 def test_characters_of_the_model_are_kept(equipped):
     assert set("".join(text for text, _ in Reader.load(equipped, "cpu").read(IMAGES))) <= set(CHARACTERS)

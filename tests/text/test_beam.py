@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -112,6 +113,15 @@ def test_few_rows_at_hand_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     wanted = beam.Decoder(CHARSET, MODEL)(images)
     monkeypatch.setattr(beam, "ROWS", 2)
     assert beam.Decoder(CHARSET, MODEL)(images) == wanted
+
+
+def test_threads_may_share_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beam, "ROWS", 8)
+    images = [[posteriors(10 * part + seed, 25) for seed in range(6)] for part in range(8)]
+    decoder = beam.Decoder(CHARSET, MODEL)
+    wanted = [decoder(part) for part in images]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(decoder, images)) == wanted
 
 
 def test_the_language_model_turns_the_balance() -> None:

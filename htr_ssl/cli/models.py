@@ -1,0 +1,81 @@
+"""The commands ``htr-ssl models …``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from htr_ssl.cli.show import note, say, table
+from htr_ssl.errors import UserError
+
+models = typer.Typer(help="Models by name: what there is, fetching one, a card of one's own.", no_args_is_help=True)
+
+
+@models.command("list")
+def list_() -> None:
+    """List the models that come with the package, and those in your model folder.
+
+    Example: `htr-ssl models list`
+    """
+    from htr_ssl.models import shelf
+
+    rows = []
+    for name, path, header, fault in shelf.entries():
+        size = f"{path.stat().st_size / 1e6:.1f} MB"
+        if fault:
+            rows.append((name, size, fault, str(path)))
+            continue
+        what = f"{header['kind']}, {header['encoder']['name']}, {header['height']} px"
+        if "charset" in header:
+            what += ", with language model" if header.get("language_model") else ", without language model"
+        place = "comes with the package" if path.parent == shelf.SHIPPED else str(path)
+        rows.append((name, size, what, place))
+    if rows:
+        table(("model", "size", "what", "where"), rows)
+    note(f"your model folder: {shelf.folder()}")
+
+
+@models.command()
+def get(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="https address, hf:OWNER/NAME or doi:10.5281/zenodo.NUMBER.")
+    ],
+    name: Annotated[str, typer.Option(help="Name to keep it under. [default: that of the source]")] = "",
+    sha256: Annotated[str, typer.Option(help="SHA-256 that the file must have.")] = "",
+) -> None:
+    """Fetch a model into your model folder: a safetensors file, of 1 GiB at most, compared with its checksum.
+
+    Example: `htr-ssl models get hf:someone/htr-french --name french`
+    """
+    from htr_ssl.models import fetch
+
+    path, digest, compared = fetch.get(source, name, sha256)
+    note(f"{path}: sha256 {digest}, {'as it should be' if compared else 'not compared, for no checksum is known'}")
+    say(path.stem)
+
+
+@models.command()
+def card(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Name of a model, or its file.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write, such as README.md.")] = None,
+) -> None:
+    """Show a model's card, or write the beginning of one: front matter for Hugging Face and HTRMoPo, facts, TODOs.
+
+    The scores come from result.json beside the model, which `evaluate --out` writes.
+
+    Example: `htr-ssl models card runs/finetune/model.safetensors --out README.md`
+    """
+    from htr_ssl.files import write_text
+    from htr_ssl.models import card as cards
+    from htr_ssl.models import shelf
+
+    text = cards.card(shelf.find(model))
+    if out is None:
+        say(text)
+        return
+    if out.exists():
+        raise UserError(f"{out}: it is there already and may have been edited; give another name")
+    write_text(out, text)
+    note(f"{out}: fill in the lines with TODO")

@@ -1,0 +1,102 @@
+"""A recognizer gets a language model: from the labels of its training, texts of the user's, and what its start had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from htr_ssl import model_file
+from htr_ssl.config import DataConfig, LanguageConfig
+from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.errors import UserError
+from htr_ssl.recognizers import language
+from htr_ssl.recognizers.reader import Reader
+from htr_ssl.text import kneser_ney, mixture
+from htr_ssl.text.beam import Options
+from htr_ssl.text.charset import normalise
+from htr_ssl.text.lm import LanguageModel
+
+MOST_TEXT = 1 << 30
+"""Largest text file [bytes]."""
+
+
+def texts_of(source: str | Path) -> list[str]:
+    """Lines of a text file (.txt), or the train labels of a data source.
+
+    Raises:
+        UserError: it cannot be read, or has no text.
+    """
+    path = Path(source)
+    if path.suffix.lower() == ".txt" and path.is_file():
+        if path.stat().st_size > MOST_TEXT:
+            raise UserError(f"{path}: it is larger than {MOST_TEXT >> 20} MiB; give a part of it")
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from None
+    else:
+        if not path.exists():
+            raise UserError(f"{path}: there is no such text file or data; check the path")
+        samples = read_samples(DataConfig(source=str(source)))
+        column = samples.column("text")
+        lines = [column[row] or "" for row in rows_of(samples, "train", labelled=True)]
+    if not any(line.strip() for line in lines):
+        raise UserError(f"{path}: there is no text in it; give a text file or data with train labels")
+    return lines
+
+
+def build(
+    config: LanguageConfig,
+    labels: Sequence[str],
+    validation: Sequence[str],
+    start: LanguageModel | None,
+    shown: Callable[[str], str] = normalise,
+) -> tuple[LanguageModel, dict[str, Any]]:
+    """Language model of labels, the texts of `config` and the model that the training started from, and its facts.
+
+    Each is a model of its own; they are mixed with the weights that predict the validation labels best. `shown` brings
+    texts into the order of the image, in which the model reads.
+    """
+    parts = {"labels": kneser_ney.train(map(shown, labels), config.order, config.size)}
+    if config.text:
+        texts = [shown(text) for source in config.text for text in texts_of(source)]
+        parts["text"] = kneser_ney.train(texts, config.order, config.size)
+    if start is not None:
+        parts["start"] = start
+    if len(parts) == 1:
+        return parts["labels"], {"labels": len(labels)}
+    shares = mixture.weights(list(parts.values()), [shown(text) for text in validation])
+    facts = {"mixture": {name: round(share, 4) for name, share in zip(parts, shares, strict=True)}}
+    return mixture.mix(list(parts.values()), shares), {"labels": len(labels), "text": config.text} | facts
+
+
+def equip(
+    path: Path, config: LanguageConfig, labels: Sequence[str], validation: Strips, init: Path | None, device: str
+) -> None:
+    """Puts a language model into a recognizer's file; its weights are chosen on validation images.
+
+    Args:
+        path: the recognizer's file.
+        config: how to make it.
+        labels: texts of the training's own subset.
+        validation: images and texts.
+        init: file that the training started from; its language model, if it has one, is a part of the new one.
+        device: where to read the validation images.
+    """
+    reader = Reader.load(path, device, lm="none")
+    charset = reader.charset
+    start = None
+    if init is not None:
+        header, state = model_file.read(init)
+        old = language.stored(str(init), header, state)
+        start = None if old is None or old.facts.get("direction", "ltr") != charset.direction else old.model
+    texts = validation.texts()
+    model, facts = build(config, labels, texts, start, charset.visual)
+    facts["direction"] = charset.direction
+    rows = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), language.MOST)).round().astype(int)).tolist()
+    scores = reader.scores([validation.strip(row) for row in rows])
+    made = language.tuned(language.of(model, Options(), facts), scores, [texts[row] for row in rows], reader.charset)
+    language.store(path, made, path)
