@@ -13,9 +13,9 @@ from htr_ssl.errors import UserError
 
 def transcribe(
     given: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="[MODEL] INPUT…", help="A model's file or name; images, PDF, PAGE, ALTO files and folders of them."
+            metavar="[MODEL] INPUT…", help="A model's file or name; images, PDF, PAGE, ALTO, folders, IIIF manifests."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
@@ -94,7 +94,7 @@ def transcribe(
     fail([named(path, text) for path, text in outcome.failed], total)
 
 
-def _model_and_pages(given: list[Path]) -> tuple[Path, list[Path]]:
+def _model_and_pages(given: list[str]) -> tuple[Path, list[str]]:
     """The model and the pages of a command line; the model that comes with the package if it begins with a page.
 
     Raises:
@@ -102,11 +102,11 @@ def _model_and_pages(given: list[Path]) -> tuple[Path, list[Path]]:
     """
     from htr_ssl.models import shelf
 
-    if not shelf.is_name(given[0]):
+    if not shelf.is_name(Path(given[0])):
         return shelf.default(), given
     if not given[1:]:
         raise UserError(f"{given[0]}: this is the model; name the page images or folders to read after it")
-    return shelf.find(given[0]), given[1:]
+    return shelf.find(Path(given[0])), given[1:]
 
 
 def _mark(language_model: str) -> str:

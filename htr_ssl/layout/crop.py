@@ -54,7 +54,8 @@ def boxes(line: Line, spans: np.ndarray, width: int, height: int) -> np.ndarray:
     """
     frame = _frame(line, width, height)
     if frame is None or not len(spans):
-        return np.zeros((len(spans), 4, 2)) + np.asarray(line.polygon, dtype=float).reshape(-1, 2)[:1]
+        nowhere = np.asarray(line.polygon, dtype=float).reshape(-1, 2)[:1]
+        return np.asarray(np.zeros((len(spans), 4, 2)) + nowhere)
     matrix, (columns, rows), placed = frame
     mask = np.zeros((rows, columns), np.uint8)
     cv2.fillPoly(mask, [np.round(placed).astype(np.int32)], 1)

@@ -16,6 +16,8 @@ from htr_ssl.data.page_images import is_pdf, page_count
 from htr_ssl.errors import UserError
 from htr_ssl.folders import files, is_image, natural
 from htr_ssl.layout.xml import FOLDERS, is_page_xml, read_xml, root_kind
+from htr_ssl.pages import iiif
+from htr_ssl.pages.ledger import HOME
 
 STAMP = ".htr-ssl.json"
 """File in an output folder that says what read the pages."""
@@ -33,6 +35,8 @@ class Job:
         xml: PAGE or ALTO file with its lines, or None.
         number: which page of the file, from 0.
         count: pages of the file.
+        label: name of the IIIF manifest that the page comes from, or empty; then every page has an image of its own.
+        address: of that image on the web, from where `source` is fetched, or empty.
     """
 
     source: Path
@@ -40,10 +44,28 @@ class Job:
     xml: Path | None = None
     number: int = 0
     count: int = 1
+    label: str = ""
+    address: str = ""
+
+    @property
+    def frame(self) -> int:
+        """Which image of `source` the page is, from 0."""
+        return 0 if self.label else self.number
+
+    def fetch(self) -> None:
+        """Fetches the image of a page on the web, unless that was done.
+
+        Raises:
+            UserError: it cannot be fetched.
+        """
+        if self.address:
+            iiif.fetch(self.address, self.source)
 
     @property
     def shown(self) -> Path:
         """The file, with the page's number from 1 if it has several: ``book.pdf#003``."""
+        if self.label:
+            return Path(self._numbered(self.label))
         return self.source if self.count == 1 else self.source.with_name(self._numbered(self.source.name))
 
     def _numbered(self, name: str) -> str:
@@ -56,6 +78,8 @@ class Job:
 
     def volume(self, level: int) -> Path:
         """The same without the number of the page."""
+        if self.label:
+            return Path(self.label if level == 0 else f"{self.label}-iiif")
         name = self.source.relative_to(self.root)
         if level == 0:
             return name.with_name(name.stem)
@@ -78,7 +102,7 @@ class Inputs:
 
 
 def find_pages(inputs: Sequence[str | Path], out: Path) -> Inputs:
-    """Pages of files, folders and globs (what lies in `out` left out), each image and XML used once.
+    """Pages of files, folders, globs and IIIF manifests (what lies in `out` left out), each image and XML used once.
 
     Raises:
         UserError: an input does not exist, or there is no page at all.
@@ -87,7 +111,13 @@ def find_pages(inputs: Sequence[str | Path], out: Path) -> Inputs:
     sheets: dict[Path, Job] = {}
     result = Inputs()
     given = [Path(item) for item in inputs]
-    for path, root in _found(inputs, out):
+    for item in filter(iiif.is_manifest, inputs):
+        try:
+            for job in _canvases(item, out):
+                images.setdefault((job.source.resolve(), job.number), job)
+        except UserError as error:
+            result.failed.append((Path(item), str(error)))
+    for path, root in _found([item for item in inputs if not iiif.is_manifest(item)], out):
         if is_image(path) or is_pdf(path) or path.suffix.lower() in _HEIF:
             for job in _pages(path, root, result):
                 images.setdefault((path.resolve(), job.number), job)
@@ -118,7 +148,7 @@ def find_pages(inputs: Sequence[str | Path], out: Path) -> Inputs:
         more = f" ({result.failed[0][1]})" if result.failed else ""
         raise UserError(
             f"{', '.join(map(str, inputs)) or 'inputs'}: there is no page{more}; give images, PDF, PAGE or ALTO files, "
-            "or folders of them"
+            "IIIF manifests, or folders of them"
         )
     return result
 
@@ -133,6 +163,18 @@ def _pages(path: Path, root: Path, result: Inputs) -> list[Job]:
         result.failed.append((path, str(error)))
         return []
     return [Job(path, root, number=number, count=count) for number in range(count)]
+
+
+def _canvases(item: str | Path, out: Path) -> list[Job]:
+    """The pages of a IIIF manifest."""
+    label, addresses = iiif.images_of(item)
+    jobs = []
+    for number, address in enumerate(addresses):
+        source = iiif.place_of(address, item, out / HOME / "iiif")
+        web = address if iiif.is_url(address) else ""
+        count = max(len(addresses), 2)  # pages of a manifest always have numbers
+        jobs.append(Job(source, source.parent, number=number, count=count, label=label, address=web))
+    return jobs
 
 
 @lru_cache(maxsize=1)

@@ -51,10 +51,10 @@ def read_page(job: Job, segment: Segment, read_lines: ReadLines, options: Option
     """
     stated = None if job.xml is None else read_xml(job.xml)
     path = stated.image if stated is not None and job.source == job.xml else job.source
-    image = page_image(path, job.number)
+    image = page_image(path, job.frame)
     given = stated is not None and options.lines == "given"
     page = read_image(image, segment, read_lines, options, _scaled(stated, image, job) if stated and given else None)
-    page.image, page.number, page.xml = path, job.number, job.xml if given else None
+    page.image, page.number, page.xml = path, job.frame, job.xml if given else None
     return page
 
 
@@ -100,7 +100,6 @@ def read_image(
 def _words(line: Line, spans: np.ndarray, confidences: np.ndarray, width: int, height: int) -> list[Word]:
     """Words of a line from the places of its characters."""
     text = line.text or ""
-    places = boxes(line, spans, width, height)
     words: list[Word] = []
     ranges: list[list[int]] = []
     for position, character in enumerate(text):
@@ -109,13 +108,9 @@ def _words(line: Line, spans: np.ndarray, confidences: np.ndarray, width: int, h
         if not ranges or ranges[-1][-1] != position - 1:
             ranges.append([])
         ranges[-1].append(position)
-    whole = boxes(
-        line,
-        np.array([[spans[members, 0].min(), spans[members, 1].max()] for members in ranges]).reshape(-1, 2),
-        width,
-        height,
-    )
-    for members, box in zip(ranges, whole, strict=True):
+    whole = np.array([[spans[members, 0].min(), spans[members, 1].max()] for members in ranges]).reshape(-1, 2)
+    places = boxes(line, np.concatenate([spans, whole]), width, height)
+    for members, box in zip(ranges, places[len(spans) :], strict=True):
         sure = float(np.exp(np.log(np.maximum(confidences[members], 1e-9)).mean()))
         glyphs = [Glyph(text[i], places[i], float(confidences[i])) for i in members]
         words.append(Word("".join(text[i] for i in members), box, sure, glyphs))

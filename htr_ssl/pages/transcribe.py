@@ -192,6 +192,7 @@ def _safely(task: _Task, item: tuple[Job, Path]) -> Result:
     job, name = item
     start = time.perf_counter()
     try:
+        job.fetch()
         result = _one(task, job, name)
     except UserError as error:
         result = Result(job.shown, "failed", str(error), name=name)
@@ -224,13 +225,17 @@ def _one(task: _Task, job: Job, name: Path) -> Result:
             warnings.warn(f"{job.shown}: no line of text was found; its transcription is empty", stacklevel=2)
         given = "" if page.xml is None else f", lines of {page.xml.name}"
         page.made = replace(task.made, settings=task.made.settings + given)
+        content = stored.render(page, task.out)
+        xml = page.xml
+        page = stored.read(content, page.image)  # what a restart has: the same to the last digit
+        page.xml = xml
     if PICTURE in paths:
         page.picture = paths[PICTURE]
     missing = {kind: path for kind, path in paths.items() if not (again and entry.has({kind: path}))}
     contents = {kind: (path, _content(kind, task.writers, page, path.parent)) for kind, path in missing.items()}
     if not again:
         entry.source, entry.key, entry.sources, entry.written = source_of(job, task.out), key, sources, []
-        entry.page = stored.render(page, task.out).decode("utf-8")
+        entry.page = content.decode("utf-8")
         entry.facts = {
             "lines": len(page.lines),
             "left_out": page.left_out,
@@ -273,7 +278,7 @@ def _content(name: str, writers: dict[str, ModuleType], page: Page, folder: Path
 def _paths(task: _Task, job: Job, name: Path) -> dict[str, Path]:
     """Path of each output of a page."""
     endings = {key: writer.EXTENSION for key, writer in task.writers.items()}
-    alone = job.count == 1 and not is_pdf(job.source)
+    alone = (job.count == 1 or bool(job.label)) and not is_pdf(job.source)
     if not alone and any(getattr(writer, "NAMES_IMAGE", False) for writer in task.writers.values()):
         endings[PICTURE] = ".jpg"
     return {key: task.out / name.with_name(name.name + ending) for key, ending in endings.items()}
@@ -296,7 +301,7 @@ def _sources(job: Job) -> list[Path]:
 def _as_read(entry: Entry, image: Path, job: Job) -> Page:
     """The page that was read."""
     page = stored.read((entry.page or "").encode("utf-8", "surrogatepass"), image)
-    page.number = job.number
+    page.number = job.frame
     page.xml = job.xml if ", lines of " in (page.made.settings if page.made else "") else None
     return page
 

@@ -227,3 +227,24 @@ def test_killed_at_any_moment_a_restart_gives_the_same(tmp_path):
     outcome = run(tmp_path, ["txt", "alto", "page"])
     assert not outcome.kept
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_stopped_before_any_write_a_restart_gives_the_same(tmp_path, monkeypatch, moment):
+    draw(tmp_path / "in" / "a.png", (411, 307))
+    formats = ["txt", "alto", "page", "json"]
+    run(tmp_path, formats, out=tmp_path / "whole")
+    number = iter(range(100))
+    plain = ledger.write_bytes
+
+    def stop(path, data):
+        if next(number) == moment:
+            raise KeyboardInterrupt
+        plain(path, data)
+
+    monkeypatch.setattr(ledger, "write_bytes", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, formats)
+    monkeypatch.undo()
+    assert not run(tmp_path, formats).kept
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
