@@ -1,4 +1,4 @@
-"""All of it once, on synthetic handwriting: pretrain, fine-tune, table, transcribed page, report."""
+"""All of it once, on synthetic handwriting: pretrain, fine-tune, table, transcribed page, report; then a real page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from htr_ssl.handwriting.phrases import WORDS
 from htr_ssl.seeds import derive, rng
 
 FORMATS = ["txt", "json", "alto", "overlay"]
+REAL_FORMATS = ["txt", "page", "pdf", "overlay"]
 METHODS: dict[str, Scope] = {"rotation": "encoder", "simclr": "backbone"}
 LETTERS = frozenset("adeilmnorstu")
 """Few letters, short lines, good paper: with minutes of training instead of hours there should be something to see."""
@@ -54,7 +55,7 @@ def run(out: Path, seed: int = 0, protocol: Callable[[Path, int], TableConfig] =
     out, start, console = Path(out), time.perf_counter(), Console(stderr=True)
 
     def say(step: int, text: str) -> None:
-        console.print(f"\\[{step}/4] {text}", highlight=False)
+        console.print(f"\\[{step}/5] {text}", highlight=False)
 
     say(1, "synthetic handwriting → pretraining, fine-tuning at 5, 10 and 100 % of the labels, table")
     from htr_ssl.experiments import table as tables
@@ -74,10 +75,24 @@ def run(out: Path, seed: int = 0, protocol: Callable[[Path, int], TableConfig] =
     from htr_ssl.recognizers.reader import Reader
 
     transcribe(Reader.load(best).read, [page], out / "transcription", FORMATS, reader=sha256(best.read_bytes()))
-    say(4, "report")
-    report = _report(out, table, best, page)
+    say(4, "a real page, read by the recognizer that comes with the package")
+    text = _real_page(out / "real")
+    say(5, "report")
+    report = _report(out, table, best, page, text)
+    console.print(f"\n{text}\n", highlight=False, markup=False)
     console.print(f"{report}: done in {(time.perf_counter() - start) / 60:.1f} minutes; open it in a browser")
     return report
+
+
+def _real_page(out: Path) -> str:
+    """What the shipped recognizer reads on the shipped page, a soldier's will of 1916."""
+    from htr_ssl.models import shelf
+    from htr_ssl.pages.transcribe import transcribe
+    from htr_ssl.recognizers.reader import Reader
+
+    model = shelf.default()
+    transcribe(Reader.load(model).read, [shelf.SAMPLE], out, REAL_FORMATS, reader=sha256(model.read_bytes()))
+    return (out / f"{shelf.SAMPLE.stem}.txt").read_text(encoding="utf-8").strip()
 
 
 def _page(path: Path, seed: int, texts: list[str]) -> Path:
@@ -96,7 +111,7 @@ def _page(path: Path, seed: int, texts: list[str]) -> Path:
     return path
 
 
-def _report(out: Path, table: Any, model: Path, page: Path) -> Path:
+def _report(out: Path, table: Any, model: Path, page: Path, real: str) -> Path:
     """Writes the report and its pictures."""
     from htr_ssl.config import PretrainConfig
     from htr_ssl.config.yaml_files import load_config
@@ -131,8 +146,16 @@ def _report(out: Path, table: Any, model: Path, page: Path) -> Path:
         report.Section(
             "A page",
             [
-                report.picture(Path(f"{result}.overlay.png").read_bytes(), "Lines found, in reading order"),
+                report.picture(Path(f"{result}.overlay.jpg").read_bytes(), "Lines found, in reading order"),
                 report.code(Path(f"{result}.txt").read_text(encoding="utf-8")),
+            ],
+        ),
+        report.Section(
+            "A real page, read by the shipped recognizer",
+            [
+                report.text(_REAL),
+                report.picture((out / "real" / "page.overlay.jpg").read_bytes(), "Lines found, in reading order"),
+                report.code(real),
             ],
         ),
         report.Section("With your own images", [report.text(_NEXT), report.code(_COMMANDS)]),
@@ -153,10 +176,14 @@ recognizers were fine-tuned on 5, 10 and 100 % of the transcriptions, with and w
 Everything is small so that it ends in minutes. The figures show how a result looks, not what a method is worth: for
 that, train for hours, on real handwriting, with several seeds.
 """
+_REAL = """
+The will of a French soldier, 1916. The recognizer has never seen a line of this hand. The page is from
+CREMMA-AN-TestamentDePoilus by Alix Chagué, Thibault Clérice, Anaïs Mazoue and Elsa Van Kote (Archives nationales,
+CC BY 4.0), made smaller.
+"""
 _NEXT = """
 Put line images into a folder, a transcription beside some of them (0001.png and 0001.gt.txt), and run:
 """
 _COMMANDS = """htr-ssl data check lines
-htr-ssl pretrain configs/pretrain.yaml data.source=lines
-htr-ssl finetune configs/finetune.yaml data.source=lines init=runs/pretrain/encoder.safetensors
-htr-ssl transcribe runs/finetune/model.safetensors scans --out text --format txt,alto,overlay"""
+htr-ssl finetune data.source=lines init=base
+htr-ssl transcribe runs/finetune/model.safetensors scans --out text --format txt,page,pdf"""

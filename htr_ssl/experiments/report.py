@@ -51,14 +51,19 @@ def code(value: str) -> Markup:
 
 
 def picture(data: bytes, description: str, visible: bool = True) -> Markup:
-    """A PNG inside the page.
+    """A PNG or JPEG inside the page.
 
     Args:
-        data: the PNG file.
+        data: the file.
         description: what it shows, for those who cannot see it.
         visible: whether the description stands below the picture too.
     """
-    return part("picture", source=picture_source(data, "png"), description=description, visible=visible)
+    return part(
+        "picture",
+        source=picture_source(data, "jpeg" if data[:2] == b"\xff\xd8" else "png"),
+        description=description,
+        visible=visible,
+    )
 
 
 def values(rows: Iterable[tuple[str, str]], head: tuple[str, str] = ("", "")) -> Markup:

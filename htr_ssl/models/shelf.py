@@ -14,6 +14,8 @@ from htr_ssl.errors import UserError
 
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the models that come with the package."""
+SAMPLE = Path(__file__).parent / "sample" / "page.jpg"
+"""Page that comes with the package, to see a reading at once; its source and licence are in NOTICE."""
 DEFAULT = "base"
 """Model that reads where none is named."""
 VARIABLE = "HTR_SSL_MODELS"

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback
+from rich.console import Console
 
-from htr_ssl import model_file
-from htr_ssl.config import FinetuneConfig, Scope
+from htr_ssl import model_file, plugins
+from htr_ssl.config import FinetuneConfig, PluginConfig, Scope
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
 from htr_ssl.data.pairs import PairedStrips
 from htr_ssl.data.splits import subset_lists, subsets
@@ -40,6 +41,7 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         KeyboardInterrupt: see `engine.fit`.
     """
     out, path = Path(out), Path(out) / FILE
+    config = _as_started(config, progress)
     engine.open_run(out, config)
     if path.exists() and (out / "summary.json").exists():
         return path
@@ -107,6 +109,24 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
 def _found(config: FinetuneConfig) -> FinetuneConfig:
     """The configuration with the file of `init`, which may be the name of a model."""
     return config.model_copy(update={"init": str(shelf.find(config.init))}) if config.init else config
+
+
+def _as_started(config: FinetuneConfig, progress: bool) -> FinetuneConfig:
+    """The configuration with the encoder that `init` has, where no other than the default one is asked for."""
+    default: PluginConfig = FinetuneConfig.model_fields["encoder"].default
+    known = plugins.load("htr_ssl.encoders", default.name).Config
+    if not config.init or config.encoder.name != default.name or known(**config.encoder.options()) != known():
+        return config
+    path = shelf.find(config.init)
+    if not path.is_file():
+        return config  # said later, unless the run is finished and needs it no more
+    encoder = PluginConfig(**model_file.read_header(path)["encoder"])
+    if encoder.name == default.name and known(**encoder.options()) == known():
+        return config
+    if progress:
+        shown = ", ".join(f"{key} {value}" for key, value in encoder.model_dump().items())
+        Console(stderr=True).print(f"encoder: {shown}, as in {config.init}", highlight=False, style="dim")
+    return config.model_copy(update={"encoder": encoder})
 
 
 def rows_to_train(samples: SplitSamples, config: FinetuneConfig, out: Path) -> tuple[list[int], str, str | None]:

@@ -40,7 +40,7 @@ def test_quickstart_leaves_a_report_and_a_transcribed_page(tmp_path):
     for name in ("supervised", *quickstart.METHODS):
         assert name in text
     made = {path.name for path in (tmp_path / "out" / "transcription").iterdir()}
-    assert {"page.txt", "page.json", "page.alto.xml", "page.overlay.png"} <= made
+    assert {"page.txt", "page.json", "page.alto.xml", "page.overlay.jpg"} <= made
     assert {"table.md", "table.csv", "table.tex", "curve.png"} <= {
         p.name for p in (tmp_path / "out" / "table").iterdir()
     }

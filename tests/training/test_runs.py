@@ -16,6 +16,7 @@ from lightning.pytorch import Callback
 
 from htr_ssl import model_file
 from htr_ssl.config import FinetuneConfig, PluginConfig, PretrainConfig
+from htr_ssl.config.yaml_files import load_config
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import evaluate
 from htr_ssl.recognizers.reader import Reader
@@ -207,6 +208,15 @@ def test_bad_starts_are_one_sentence(tmp_path):
         finetune.run(finetuning(init=str(short)), tmp_path / "s", progress=False)
     with pytest.raises(UserError, match="no such model file"):
         finetune.run(finetuning(init=str(tmp_path / "none")), tmp_path / "n", progress=False)
+
+
+def test_the_encoder_is_that_of_the_start_unless_another_is_asked_for(tmp_path):
+    wide = PluginConfig(name="crnn", preset="medium")
+    encoder = pretrain.run(pretraining(encoder=wide), tmp_path / "p", progress=False)
+    model = finetune.run(finetuning(init=str(encoder)), tmp_path / "f", progress=False)
+    assert model_file.read_header(model)["encoder"]["preset"] == "medium"
+    written = load_config(tmp_path / "f" / "config.yaml", [], FinetuneConfig)
+    assert finetune.run(written, tmp_path / "again", progress=False).is_file()
 
 
 def test_damaged_checkpoint_says_what_to_do(tmp_path):
