@@ -119,3 +119,10 @@ def test_a_volume_holds_all_pages(tmp_path):
     (tmp_path / "book.pdf").write_bytes(pdf.volume(parts))
     assert [read(tmp_path / "book.pdf", number) for number in range(3)] == ["page 0", "page 1", "page 2"]
     assert pdf.volume(parts) == (tmp_path / "book.pdf").read_bytes()
+
+
+def test_lines_whose_outlines_overlap_stay_lines(tmp_path):
+    texts = [f"line {number} of a page" for number in range(5)]
+    lines = [Line(str(i), box(50, 40 + 40 * i, 550, 100 + 40 * i), None, None, text) for i, text in enumerate(texts)]
+    pdf.write(Page(scan(tmp_path / "a.png"), 600, 400, lines), tmp_path / "a.pdf")
+    assert read(tmp_path / "a.pdf").split("\n") == texts

@@ -27,6 +27,7 @@ from htr_ssl.text import direction
 
 EXTENSION = ".pdf"
 
+_BODY = 0.5  # share of a word's box that its text takes, so that it does not reach into the next lines
 _WIDTH = 500  # of every character of the font [thousandths of its size]
 
 
@@ -205,8 +206,9 @@ def _text(page: Page, codes: dict[str, int], font: str, matrix: np.ndarray) -> b
             words = [replace(word, text=direction.visual(word.text, base)) for word in words[::-1]]
         for number, word in enumerate(words):
             corner = word.polygon if len(word.polygon) == 4 else _around(word.polygon)
-            start, end, foot = (matrix[:, :2] @ corner[i] + matrix[:, 2] for i in (3, 2, 0))
-            along, up = end - start, foot - start
+            start, end, top = (matrix[:, :2] @ corner[i] + matrix[:, 2] for i in (3, 2, 0))
+            along, up = end - start, _BODY * (top - start)
+            start = start + (1 - _BODY) / 2 * (top - start)
             length, size = float(np.hypot(*along)), float(np.hypot(*up))
             if length < 1e-3 or size < 1e-3:
                 continue
