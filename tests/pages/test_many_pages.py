@@ -1,0 +1,111 @@
+"""Every page of every file, bad ones named one by one, and a summary of all."""
+
+import csv
+import io
+
+import pikepdf
+import pytest
+from PIL import Image, ImageDraw
+
+from htr_ssl.data.page_images import MAX_PIXELS
+from htr_ssl.pages.one_page import Options
+from htr_ssl.pages.transcribe import transcribe
+
+
+def picture(seed=0, size=(400, 300)):
+    image = Image.new("L", size, 250)
+    for row in range(3):
+        for x in range(40, size[0] - 60 - 10 * seed, 14):
+            ImageDraw.Draw(image).line([x, 60 + 70 * row, x + 8, 80 + 70 * row], fill=20, width=4)
+    return image
+
+
+def read_lines(images):
+    return [(f"width {image.shape[1]}", 0.9 - 0.1 * number) for number, image in enumerate(images)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    images = [picture(seed) for seed in range(3)]
+    images[0].save(folder / "single.png")
+    images[0].save(folder / "three pages.tif", save_all=True, append_images=images[1:])
+    images[0].save(folder / "book.pdf", save_all=True, append_images=images[1:])
+    return folder
+
+
+def test_every_page_is_read_and_named_and_volumes_are_joined(tmp_path, folder):
+    outcome = transcribe(read_lines, [folder], tmp_path / "out", ["txt", "pdf", "alto"], jobs=2)
+    assert len(outcome.done) == 7
+    texts = [(tmp_path / "out" / f"book#{number:03d}.txt").read_text() for number in (1, 2, 3)]
+    assert len(set(texts)) == 3
+    whole = (tmp_path / "out" / "book.txt").read_text()
+    assert whole == "\n".join(f"=== book#{n:03d} ===\n{text}" for n, text in enumerate(texts, 1))
+    with pikepdf.open(tmp_path / "out" / "three pages.pdf") as document:
+        assert len(document.pages) == 3
+    assert (tmp_path / "out" / "three pages#002.jpg").is_file()
+    assert "three pages#002.jpg" in (tmp_path / "out" / "three pages#002.alto.xml").read_text()
+    assert len(transcribe(read_lines, [folder], tmp_path / "out", ["txt", "pdf", "alto"]).skipped) == 7
+
+
+def test_a_corrected_page_goes_into_the_volume(tmp_path, folder):
+    transcribe(read_lines, [folder], tmp_path / "out", ["txt"])
+    (tmp_path / "out" / "book#002.txt").write_text("mine\n")
+    transcribe(read_lines, [folder], tmp_path / "out", ["txt"])
+    assert "=== book#002 ===\nmine\n" in (tmp_path / "out" / "book.txt").read_text()
+
+
+def test_bad_files_are_named_one_by_one_and_the_rest_is_done(tmp_path, folder):
+    data = (folder / "single.png").read_bytes()
+    (folder / "cut.png").write_bytes(data[: len(data) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    with pikepdf.open(folder / "book.pdf") as document:
+        document.save(folder / "locked.pdf", encryption=pikepdf.Encryption(owner="a", user="b"))
+    side = int(MAX_PIXELS**0.5) + 10
+    Image.new("1", (side, side)).save(folder / "bomb.png")
+    (folder / "away.xml").write_text(
+        '<PcGts><Page imageFilename="../../etc/x.png" imageWidth="9" imageHeight="9"/></PcGts>'
+    )
+    outcome = transcribe(read_lines, [folder], tmp_path / "out", ["txt"], jobs=2)
+    assert len(outcome.done) == 7
+    names = sorted(path.name for path, _ in outcome.failed)
+    assert names == ["away.xml", "bomb.png", "broken.pdf", "cut.png", "empty.jpg", "locked.pdf"]
+    assert all("\n" not in message and path.stem in message for path, message in outcome.failed)
+
+
+def test_a_summary_has_the_pages_in_doubt_first(tmp_path, folder):
+    (folder / "empty.jpg").write_bytes(b"")
+
+    def unsure(images):
+        return [(text, 0.3 if images[0].shape[1] < 310 else 0.9) for text, _ in read_lines(images)]
+
+    transcribe(unsure, [folder], tmp_path / "out", ["txt"], summary=True, model="m.safetensors", reader="x")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "summary.csv").read_text())))
+    assert rows[0]["status"] == "failed"
+    known = [float(row["confidence"]) for row in rows[1:]]
+    assert known == sorted(known)
+    assert len(rows) == 8
+    page = (tmp_path / "out" / "summary.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 7
+    assert "m.safetensors" in page
+    assert "7 page(s) transcribed, 0 done before, 1 failed" in (tmp_path / "out" / "summary.txt").read_text()
+
+
+def test_a_dry_run_writes_nothing(tmp_path, folder):
+    outcome = transcribe(read_lines, [folder], tmp_path / "out", ["txt"], dry_run=True, reader="x")
+    assert len(outcome.done) == 7
+    assert not (tmp_path / "out").exists()
+
+
+def test_unsure_lines_are_left_out_and_counted(tmp_path, folder):
+    def junk(images):
+        return [("", 0.9), ("x", 0.01), ("text", 0.4)][: len(images)]
+
+    inputs = [folder / "single.png"]
+    counts = []
+    for number, options in enumerate((Options(), Options(keep_junk=True), Options(min_confidence=0.5))):
+        outcome = transcribe(junk, inputs, tmp_path / f"out{number}", ["txt"], options=options)
+        counts.append((outcome.results[0].lines, outcome.results[0].left_out))
+    assert counts == [(1, 2), (3, 0), (0, 3)]
