@@ -73,7 +73,8 @@ class Finetuned:
         path: the model's file; `load`, `evaluate` and `transcribe` take it, or this object.
         folder: of the run, with config.yaml, metrics.csv and summary.json.
         config: the run's configuration.
-        cer: character error rate on the validation split, in [0, 1]; above 1 if far too much was read.
+        cer: character error rate on the validation split, in [0, 1]; above 1 if far too much was read, NaN if the split
+            is empty.
         summary: steps, seconds, images per second, characters.
     """
 
@@ -307,9 +308,8 @@ def finetune(
 
     folder = Path(out or Path("runs") / whole.name)
     path = training.run(whole, folder, progress)
-    return Finetuned(
-        path, folder, whole, float(model_file.read_header(path)["val_cer"]), _json(folder / "summary.json")
-    )
+    cer = model_file.read_header(path)["val_cer"]
+    return Finetuned(path, folder, whole, float("nan") if cer is None else float(cer), _json(folder / "summary.json"))
 
 
 def table(

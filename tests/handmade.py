@@ -17,23 +17,23 @@ from htr_ssl.files import write_json
 WORDS = ["mer", "terre", "arbre", "maison", "chemin", "porte", "lettre", "main", "encre", "plume", "page", "livre"]
 
 
-def draw(text: str) -> bytes:
+def draw(text: str, pen: int = 2) -> bytes:
     image = np.full((32, 18 * len(text) + 12), 255, np.uint8)
-    cv2.putText(image, text, (4, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 0, 2)
+    cv2.putText(image, text, (4, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 0, pen)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def write_words(
-    path: Path, pages: int = 9, per_page: int = 6, damaged: tuple[int, ...] = (), splits: bool = True
+    path: Path, pages: int = 9, per_page: int = 6, damaged: tuple[int, ...] = (), splits: bool = True, pen: int = 2
 ) -> Path:
     """Words on pages; of every three pages one is for validation and one for the test."""
     rows = []
     for number in range(pages * per_page):
         page = number // per_page
         text = WORDS[(7 * number + page) % len(WORDS)]
-        data = b"not an image" if number in damaged else draw(text)
+        data = b"not an image" if number in damaged else draw(text, pen)
         split = ("train", "validation", "test")[page % 3] if splits else None
         image = {"bytes": data, "path": f"w{number}.png"}
         rows.append({"image": image, "text": text, "page": f"p{page}", "writer": None, "split": split})

@@ -24,6 +24,7 @@ CORPORA: dict[str, dict[str, Any]] = {
     "poilus_words": {},
     "copiste_words": {},
     # A line is as long as three words; half as many of them per batch.
+    # One archive: its column `writer` repeats the page.
     "timeus_lines": {"level": "line", "batch_size": 8, "steps": 1200, "synthetic": {"samples": 4000, "steps": 800}},
 }
 HEIGHT = 32
@@ -47,6 +48,7 @@ def main() -> None:
         "--optimiser", choices=["muon", "adamw"], default="muon", help="of every training; adamw's tables lie apart"
     )
     parser.add_argument("--steps", type=int, help="of the fine-tuning, in a table of its own (default: as configured)")
+    parser.add_argument("--final", action="store_true", help="read the test split; without, validation")
     options = parser.parse_args()
     few = options.few_label_seeds or options.seeds
     value = configured(options.config, options.data, options.corpus, options.out)
@@ -62,6 +64,7 @@ def main() -> None:
     for stage in (stage for stages in value["rows"].values() for stage in stages):
         stage["train"] = stage.get("train", {}) | {"optimiser": options.optimiser}
     value["train"]["optimiser"] = options.optimiser
+    value["report"] = "test" if options.final else "validation"
     table.run(TableConfig.model_validate(value), out)
 
 
@@ -76,6 +79,7 @@ def configured(path: Path, data: Path, corpus: str, out: Path) -> dict[str, Any]
     value["unlabelled"] = {"source": str(out / "unlabelled.parquet"), "level": "word", "height": HEIGHT}
     value.setdefault("encoder", ENCODER)
     if level == "line":
+        value["interval_unit"] = "page"
         batch = {"batch_size": special["batch_size"]}
         final = batch | {"steps": special["steps"], "check_every": special["steps"] // 2}
         value["train"] = value["train"] | final

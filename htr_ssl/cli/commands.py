@@ -108,22 +108,35 @@ def finetune(config: Config, overrides: Overrides = None, out: Out = None, quiet
 
 
 @app.command(rich_help_panel="Measure")
-def table(config: Config, overrides: Overrides = None, out: Out = None, quiet: Quiet = False) -> None:
+def table(
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    final: Annotated[bool, typer.Option("--final", help="Score the test split, once, and write down when.")] = False,
+    quiet: Quiet = False,
+) -> None:
     """Train and score rows × fractions × seeds → Markdown, CSV, LaTeX and a picture.
 
     Goes cell by cell; the same command continues where it was stopped and repeats cells that failed.
+
+    The validation split is scored until `--final`. Beside every score stands its 95 % interval over writers, else pages
+    (`interval_unit`), and over seeds; p-values against the baseline are plain and corrected for the rows of a column
+    (Holm); bold is all that is not separable from the best. The caption says how many units there are, which seeds
+    pretraining (`pretrain_seeds`) and fine-tuning had, how many labels were learnt and how many chose the weights
+    (`select`), what each row cost, and what was read when. Where a row has a method, a supervised row of the same
+    compute stands beside it (`matched`). `pairs=true` compares every row with every other.
 
     Example: `htr-ssl table configs/table.yaml data.source=words.parquet data.level=word "seeds=[0, 1, 2]"`
     """
     from htr_ssl.config import TableConfig
     from htr_ssl.config.yaml_files import load_config
 
-    loaded = load_config(config, overrides or [], TableConfig)
+    loaded = load_config(config, [*(overrides or []), *(["report=test"] if final else [])], TableConfig)
     from htr_ssl.experiments import table as tables
 
     made = tables.run(loaded, out or Path("runs") / loaded.name, progress=not quiet)
     say((made.out / "table.md").read_text(encoding="utf-8"))
-    note(f"{made.out}: table.md, table.csv, table.tex, cells.csv, curve.png")
+    note(f"{made.out}: table.md, table.csv, table.tex, cells.csv, curve.png ({loaded.report} split)")
     fail([named(cell.folder, str(cell.error)) for cell in made.failed], len(made.cells))
 
 
@@ -137,8 +150,12 @@ def evaluate(
     splits: Annotated[
         str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
     ] = None,
+    interval_unit: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="writer, page or sample. [default: the coarsest that is known]")
+    ] = None,
     device: Device = "auto",
     language_model: LanguageModel = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all cores.")] = 0,
 ) -> None:
     """Score a model: WAcc, CER and WER with 95 % intervals, and its commonest confusions.
 
@@ -151,8 +168,10 @@ def evaluate(
     from htr_ssl.models import shelf
 
     model = shelf.find(model)
-    data = _data(model, source, format, splits)
-    result = evaluation.evaluate(model, data, split, out, device, lm=language_model)
+    if interval_unit not in (None, *evaluation.UNITS):
+        raise UserError(f"--interval-unit {interval_unit}: expected one of {', '.join(evaluation.UNITS)}")
+    given = _data(model, source, format, splits)
+    result = evaluation.evaluate(model, given, split, out, device, threads, unit=interval_unit, lm=language_model)
     scores(result)
     fail([f"{name}: not scored, the image cannot be read" for name in result["unreadable"]], result["n"])
 

@@ -49,6 +49,7 @@ Splits = Annotated[
     str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
 ]
 Partial = Annotated[bool, typer.Option("--partial", help="Take what is there of a published split.")]
+Strict = Annotated[bool, typer.Option("--strict", help="End with code 1 if anything was left out.")]
 Threads = Annotated[int, typer.Option(min=0, help="At work; 0 = one per CPU.")]
 
 
@@ -86,27 +87,37 @@ def import_(
     ] = Encoding.webp,
     splits: Splits = None,
     partial: Partial = False,
+    detokenise: Annotated[
+        bool, typer.Option("--detokenise", help="Join what stands apart: `word .` becomes `word.` (IAM's lines).")
+    ] = False,
     threads: Threads = 0,
+    strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
     """Bring data of any format into one Parquet file: lines or words are cut out of pages, what is unusable is named.
 
     With a published split its images alone are written, divided as it says. The same command goes on where it was
-    stopped. Ends with code 1 if something was left out; the list of it lies beside the file.
+    stopped. A list of what was left out lies beside the file; with --strict it is a failure (code 1).
 
     Example: `htr-ssl data import auto export lines.parquet --height 128`
     """
     from htr_ssl.bars import rows_bar
     from htr_ssl.data import importing
+    from htr_ssl.data.loading import joined
     from htr_ssl.data.reading import read
+    from htr_ssl.text import tokens
 
     samples = divided(read(source, format, level.value), splits, partial)
+    if detokenise:
+        samples = joined(samples)
+    elif samples.facts.get(tokens.FACT) == tokens.APART:
+        note("its tokens stand apart (`word .`), and scores will say so; --detokenise joins them", "yellow")
     with rows_bar(quiet) as progress:
         outcome = importing.write(samples, out, height, encoding.value, threads, progress)
     note(f"{out}: {outcome.rows} {level.value}s, {outcome.labelled} with text")
     for sentence in samples.notes:
         note(sentence, "yellow")
-    _left_out(outcome)
+    _left_out(outcome, strict)
 
 
 @data.command()
@@ -117,6 +128,7 @@ def words(
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out words below; 0 keeps all.")] = 0.1,
     format: Format = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
     """Cut transcribed lines into words where a recognizer finds them (CTC alignment).
@@ -137,7 +149,7 @@ def words(
     with rows_bar(quiet) as progress:
         outcome = importing.write(samples, out, progress=progress)
     note(f"{out}: {outcome.rows} words")
-    _left_out(outcome)
+    _left_out(outcome, strict)
 
 
 def divided(samples: Samples, splits: str | None, partial: bool) -> Samples:
@@ -157,11 +169,12 @@ def divided(samples: Samples, splits: str | None, partial: bool) -> Samples:
     return parts
 
 
-def _left_out(outcome: Outcome) -> None:
-    """Says where the list of problems is and ends with code 1, if there are any."""
+def _left_out(outcome: Outcome, strict: bool) -> None:
+    """Says where the list of problems is, if there are any; with `strict` it ends with code 1."""
     if outcome.problems:
-        note(f"{outcome.report}: {len(outcome.problems)} left out, e.g. {outcome.problems[0]}", "yellow")
-        raise typer.Exit(1)
+        note(f"warning: {outcome.report}: {len(outcome.problems)} left out, e.g. {outcome.problems[0]}", "yellow")
+        if strict:
+            raise typer.Exit(1)
 
 
 @data.command()
@@ -204,6 +217,7 @@ def split(
     level: LevelOption = Level.line,
     format: Format = "auto",
     seed: Seed = 0,
+    strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw train, validation and test anew, or take a published split, and write a Parquet file that names them.
@@ -227,7 +241,7 @@ def split(
         outcome = importing.write(samples, out, splits=drawn, progress=progress)
     counts = ", ".join(f"{drawn.count(name)} {name}" for name in ("train", "validation", "test"))
     note(f"{out}: {outcome.rows} {level.value}s: {counts}")
-    _left_out(outcome)
+    _left_out(outcome, strict)
 
 
 @data.command()

@@ -17,6 +17,8 @@ Precision = Annotated[
 Scope = Literal["backbone", "encoder"]
 Probe = Literal["none", "linear", "bilstm"]
 Unit = Literal["writer", "page", "sample"]
+Select = Literal["last", "validation", "proportional"]
+SubsetBy = Literal["sample", "page", "writer"]
 _LARGEST_PIPELINE = 1 << 20  # bytes of a file with a pipeline
 
 
@@ -84,6 +86,9 @@ class DataConfig(Strict):
     seed: int = 0
     """Seed of the splits drawn here and of synthetic handwriting; apart from the run's seed, so that all runs share
     one test split."""
+    detokenise: bool = False
+    """Join what stands apart in the texts (`word .` becomes `word.`), as in IAM's list of lines; the name of the text
+    rule says so."""
     synthetic: dict[str, Any] = Field(default_factory=dict)
     """Options of the synthetic handwriting (only with `source: synthetic`)."""
 
@@ -213,6 +218,11 @@ class PretrainConfig(Strict):
     """Objective (see `htr-ssl methods`)."""
     scope: Scope = "encoder"
     """Part of the encoder that is pretrained and saved: the backbone alone, or with its context model."""
+    evaluated: DataConfig | None = None
+    """Data that the encoder will be scored on, of the same height and channels: copies of its validation and test
+    images are left out; null = the run's own data."""
+    transductive: bool = False
+    """Keep copies of validation and test images; the model file then says so."""
     train: TrainConfig = TrainConfig()
     """Schedule and hardware."""
 
@@ -230,6 +240,8 @@ class Joint(Strict):
     """Unlabelled images per update, over all processes together; `train.batch_size` counts the labelled ones."""
     data: DataConfig | None = None
     """Images, of the same height and channels; null = the train images of the run's own data, with or without text."""
+    evaluated: DataConfig | None = None
+    """Data whose validation and test images are left out of these; null = the run's own data."""
 
 
 class LanguageConfig(Strict):
@@ -264,6 +276,13 @@ class FinetuneConfig(Strict):
     """With a recognizer as `init`: keep its characters too, take the new data's only, or stop if they differ."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the train labels to use; smaller subsets lie inside larger ones."""
+    subset_by: SubsetBy = "sample"
+    """What is drawn: samples, or whole pages or writers until they have that share of the labels."""
+    select: Select = "validation"
+    """Which weights are saved: last = those after the last step, no validation label decides; validation = those with
+    the lowest CER on all validation labels; proportional = on a share of them as small as `fraction`, nested too."""
+    transductive: bool = False
+    """Keep copies of validation and test images among those of `joint`; the model file then says so."""
     pseudo: str | None = None
     """File of pseudo-labels to train on beside the labels: pseudo.json of a table's `pseudo` stage."""
     joint: Joint | None = None
@@ -340,6 +359,20 @@ class TableConfig(Strict):
     """Language model of each cell's own labels; the table then says what is read with and without. null = none."""
     train: TrainConfig = TrainConfig()
     """Schedule of every fine-tuning."""
+    report: Literal["validation", "test"] = "validation"
+    """Split that is scored: validation while something is still being chosen, test once at the end (`--final`)."""
+    select: Select = "last"
+    """Which weights of a fine-tuning are scored: last = those after the last step, without any validation label;
+    validation = the best on all validation labels; proportional = on a share as small as the fraction."""
+    subset_by: SubsetBy = "sample"
+    """What the fractions draw: samples, or whole pages or writers until they have that share of the labels."""
+    pretrain_seeds: Literal["shared", "own"] = "shared"
+    """shared = one pretraining, with the first seed, for all cells of a row; own = one for each seed."""
+    transductive: bool = False
+    """Keep copies of validation and test images among the unlabelled ones; caption and model files then say so."""
+    matched: bool = True
+    """Where a row has a self-supervised method: a further row, supervised for as many passes through the encoder as
+    the most expensive of them needs, pretraining included."""
     interval_unit: Unit | None = None
     """What is resampled as a whole for intervals and p-values; null = the coarsest of writer, page and sample that is
     known and has five members at least in the split that is reported."""

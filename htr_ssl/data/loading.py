@@ -28,6 +28,7 @@ from htr_ssl.data.splits.splitting import divide
 from htr_ssl.data.splits.subsets import assign_splits
 from htr_ssl.data.strip_cache import Progress, StripCache
 from htr_ssl.errors import UserError
+from htr_ssl.text import tokens
 
 MEMORY = 2 << 30
 """Decoded images kept in memory [bytes]."""
@@ -39,10 +40,10 @@ class SplitSamples(Samples):
     """Samples of a source with a split for every one of them, and other texts for some; all else is the source's."""
 
     def __init__(
-        self, source: Samples, splits: list[str], level: Level, texts: Mapping[int, str] | None = None
+        self, source: Samples, splits: Sequence[str | None], level: Level, texts: Mapping[int, str] | None = None
     ) -> None:
         super().__init__({"id": []}, level)
-        self._source, self._splits, self._texts = source, splits, dict(texts or {})
+        self._source, self._splits, self._texts = source, list(splits), dict(texts or {})
         self.problems, self.facts, self.root = list(source.problems), dict(source.facts), source.root
         self.notes = list(source.notes)
         self.doubtful = source.doubtful
@@ -104,6 +105,8 @@ def read_samples(config: DataConfig) -> SplitSamples:
             warnings.warn(f"{source.problems[0]}{more}", stacklevel=2)
     if config.splits:
         source = divide(source, config.splits)
+    if config.detokenise:
+        source = joined(source)
     splits = assign_splits(
         [str(name) for name in source.column("id")],
         source.column("text"),
@@ -114,6 +117,14 @@ def read_samples(config: DataConfig) -> SplitSamples:
         config.seed,
     )
     return SplitSamples(source, splits, config.level)
+
+
+def joined(source: Samples) -> SplitSamples:
+    """The same samples, but tokens that stand apart are joined in their texts; their splits are those of the source."""
+    texts = {row: tokens.detokenise(text) for row, text in enumerate(source.column("text")) if text}
+    samples = SplitSamples(source, source.column("split"), source.level, texts)
+    samples.facts[tokens.FACT] = tokens.JOINED
+    return samples
 
 
 def rows_of(samples: SplitSamples, split: str, labelled: bool) -> list[int]:

@@ -9,8 +9,9 @@ from typing import Any
 from htr_ssl import plugins
 from htr_ssl.config import Joint, Probe, Stage, TableConfig, TrainConfig
 from htr_ssl.data.splits.splitting import MARK, NAME
-from htr_ssl.experiments import plan
+from htr_ssl.experiments import final_runs, plan
 from htr_ssl.experiments.evaluate import FEW
+from htr_ssl.experiments.rows import MATCHED, rows
 from htr_ssl.experiments.statistics import SIGNIFICANT, Table
 from htr_ssl.text import metrics
 
@@ -34,11 +35,11 @@ def caption(table: Table) -> str:
 
 def short(table: Table) -> str:
     """Two sentences: what was read, and what the numbers and marks are."""
-    results = [cell.result for cell in table.cells if cell.result]
-    marks = "" if table.baseline is None or len(table.config.rows) < 2 else f"; Δ: difference to {table.baseline}"
+    config, results = table.config, [cell.result for cell in table.cells if cell.result]
+    marks = "" if table.baseline is None or len(table.rows) < 2 else f"; Δ: difference to {table.baseline}"
     return _sentences(
         [
-            f"results on {Path(table.config.data.source).name}, {table.config.data.level} images, test split, "
+            f"results on {Path(config.data.source).name}, {config.data.level} images, {config.report} split, "
             f"n = {_range(result['n'] for result in results)}",
             f"Mean over seeds in %, ± standard deviation over seeds, [ ] 95 % interval of {_resampled(table)}{marks}; "
             "bold: the best and all that is not separable from it",
@@ -51,19 +52,23 @@ def notes(table: Table) -> str:
     config = table.config
     results = [cell.result for cell in table.cells if cell.result]
     parts = [
-        f"Data: {Path(config.data.source).name}; {_split(results)}test split",
+        f"Data: {Path(config.data.source).name}; {_split(results)}{config.report} split",
+        *_read(table),
         *_labels(table, results),
-        f"Encoder of every row: {_options(config.encoder.model_dump(mode='json'))}; the test split is read once per "
-        "cell, after training",
+        f"Encoder of every row: {_options(config.encoder.model_dump(mode='json'))}",
         *_final(config),
         *_language(config),
         *_stages(config),
+        *_transductive(table, results),
+        *_compute(table),
         f"Text normalisation: {_join(sorted({result['normalisation'] for result in results})) or 'none yet'}",
         f"{_WACC[config.data.level]}; CER and WER are edits divided by reference length over the whole split",
         *_statistics(table),
     ]
     if len({result["samples_sha256"] for result in results}) > 1:
-        parts.append("The test samples are not the same in all cells: the data names no test split, or an image failed")
+        parts.append(
+            f"The {config.report} samples are not the same in all cells: the data names no such split, or images failed"
+        )
     state = [(len(table.missing), "not run yet (–)"), (len(table.failed), "failed (!)")]
     parts += [f"{number} of {len(table.cells)} cells {text}" for number, text in state if number]
     return _sentences(parts)
@@ -85,16 +90,87 @@ def _language(config: TableConfig) -> list[str]:
     ]
 
 
-def _labels(table: Table, results: list[dict[str, Any]]) -> list[str]:
-    """Labels and seeds of every fraction."""
-    counts = []
-    for fraction in sorted(table.config.fractions):
-        labels = _range(result["labels"] for result in results if result["fraction"] == fraction)
-        counts.append(f"{percent(fraction)}: {labels} labels, seeds {_join(plan.seeds_of(table.config, fraction))}")
-    return [
-        f"Train labels and seeds per fraction: {'; '.join(counts)}; smaller subsets lie inside larger ones of the same "
-        f"seed{_lists(results)}"
+def _read(table: Table) -> list[str]:
+    """Which split was read, and when."""
+    if table.config.report == "validation":
+        chosen = (
+            "" if table.config.select == "last" else ", of which labels also chose the checkpoint: too good a score"
+        )
+        return [f"The validation split is read once per cell, after training{chosen}; the test split is not opened"]
+    found = final_runs.read(table.out)
+    parts = [
+        f"The test split is read once per cell, after training{', in a final run of ' * bool(found)}{_time(found)}"
     ]
+    others = [f"{other['table']} ({_time(other)})" for other in found.get("others", [])]
+    if others:
+        parts.append(
+            f"These test samples had been read before by {len(others)} final run(s) of other configurations: "
+            f"{_join(others)}; what was chosen after them is not blind to the test split"
+        )
+    return parts
+
+
+def _time(run: dict[str, Any]) -> str:
+    """``2026-11-28 10:00 UTC``."""
+    return f"{run['when'][:16].replace('T', ' ')} UTC" if "when" in run else ""
+
+
+_SELECT = {
+    "last": "the weights after the last step are scored, no validation label decides",
+    "validation": "the weights with the lowest CER on all validation labels are scored",
+    "proportional": "the weights with the lowest CER on a share of the validation labels, as small as the fraction and "
+    "nested like it, are scored",
+}
+
+
+def _labels(table: Table, results: list[dict[str, Any]]) -> list[str]:
+    """Labels of training and of selection, and seeds, of every fraction."""
+    counts, config = [], table.config
+    for fraction in sorted(config.fractions):
+        found = [result for result in results if result["fraction"] == fraction]
+        labels, drawn, chosen = (
+            _range(result[key] for result in found if result.get(key) is not None)
+            for key in ("labels", "labels_drawn", "labels_selection")
+        )
+        left = f" (of {drawn} drawn; the others cannot be learnt)" if drawn not in ("?", labels) else ""
+        select = f", {chosen} of validation" if chosen != "?" else ""
+        seeds = _join(plan.seeds_of(config, fraction))
+        counts.append(f"{percent(fraction)}: {labels} labels{left}{select}, seeds {seeds}")
+    by = "" if config.subset_by == "sample" else f" of whole {config.subset_by}s"
+    return [
+        f"Labels{by} that were learnt, that chose the weights, and seeds per fraction: {'; '.join(counts)}; smaller "
+        f"subsets lie inside larger ones of the same seed{_lists(results)}",
+        _SELECT[config.select],
+    ]
+
+
+def _transductive(table: Table, results: list[dict[str, Any]]) -> list[str]:
+    """Copies of validation and test images among the unlabelled ones."""
+    copies = max((result.get("copies") or 0 for result in results), default=0)
+    if any(result.get("transductive") for result in results):
+        return [f"TRANSDUCTIVE: {copies} of the unlabelled images are validation or test images and were kept"]
+    if copies:
+        return [f"{copies} of the unlabelled images are validation or test images and were left out"]
+    old = [result for result in results if "copies" not in result and result.get("init")]
+    return ["Whether validation or test images are among the unlabelled ones was not looked at"] if old else []
+
+
+def _compute(table: Table) -> list[str]:
+    """What the cost of a cell means, and which row has the same."""
+    parts = []
+    if any(cell.result and cell.result.get("cost") for cell in table.cells):
+        parts.append(
+            "Compute per cell has every stage that the row needs, shared ones in full and resumed ones whole: images "
+            "sent through the encoder and its moving averages, images seen (each view counts), and seconds of the "
+            "updates × processes (on a CPU × threads), without checks and reading"
+        )
+    if plan.is_matched(table.config, MATCHED):
+        steps = plan.matched_steps(table.config)
+        parts.append(
+            f"the row {MATCHED} has as many passes as the most expensive row: no stages, {steps} steps of fine-tuning "
+            "with the same schedule stretched"
+        )
+    return parts
 
 
 def _resampled(table: Table) -> str:
@@ -105,7 +181,7 @@ def _resampled(table: Table) -> str:
 
 def _statistics(table: Table) -> list[str]:
     """What was resampled, how rows are compared, and for how many comparisons the p-values are corrected."""
-    units = _resampled(table)
+    units, config = _resampled(table), table.config
     several = any(len(summary.seeds) > 1 for summary in table.summaries.values())
     both = " and over seeds, so that it has the variance of both" if several else ""
     parts = [
@@ -116,14 +192,14 @@ def _statistics(table: Table) -> list[str]:
         parts.append(
             f"There are only {units}, fewer than {FEW}: intervals and p-values are rough, claims need more of them"
         )
-    rows = len(table.config.rows) - 1
-    if rows and table.baseline is not None:
+    compared = max(len(table.rows_of(probe)) for probe in config.probes) - 1
+    if compared and table.baseline is not None:
         parts.append(
             f"Δ is the difference to {table.baseline} on the same samples and seeds with its paired bootstrap "
             f"interval; p is that of a two-sided sign-flip test over {units} (exact where at most {metrics.EXACT} "
-            f"differ) for the trainings there are, Holm's p is corrected for the {rows} comparisons of a column"
+            f"differ) for the trainings there are, Holm's p is corrected for the {compared} comparisons of a column"
         )
-    if rows:
+    if compared:
         parts.append(
             "Bold are the best mean of a column and all rows that are not separable from it (paired, Holm's "
             f"p ≥ {SIGNIFICANT:g} over the comparisons with the best)"
@@ -138,7 +214,7 @@ def percent(fraction: float) -> str:
 
 def row_title(config: TableConfig, row: str, probe: Probe) -> str:
     """A row's name; under a probe it says which encoder was never trained."""
-    untrained = probe != "none" and all(stage.pseudo is not None for stage in config.rows[row])
+    untrained = probe != "none" and all(stage.pseudo is not None for stage in rows(config)[row])
     return f"{row} (random frozen encoder)" if untrained else row
 
 
@@ -168,8 +244,8 @@ def _backbone_alone(stages: Sequence[Stage]) -> bool:
 
 def _stages(config: TableConfig) -> list[str]:
     """Sentences on what the rows do before the last training, with which hyper-parameters, and what of it is shared."""
-    rows = [f"{row}: {' then '.join(map(_stage, stages)) or 'none'}" for row, stages in config.rows.items()]
-    parts = [f"Stages before the last training: {'; '.join(rows)}; what is not named here has its default"]
+    every_row = [f"{row}: {' then '.join(map(_stage, stages)) or 'none'}" for row, stages in config.rows.items()]
+    parts = [f"Stages before the last training: {'; '.join(every_row)}; what is not named here has its default"]
     every = [stage for stages in config.rows.values() for stage in stages]
     budgets = {
         row: sum(map(_unlabelled, stages)) for row, stages in config.rows.items() if any(map(_unlabelled, stages))
@@ -182,11 +258,7 @@ def _stages(config: TableConfig) -> list[str]:
         parts.append(f"Self-supervision does not see equally many images (steps × batch size): {found}")
     if any(plan.shared(stages[:1]) for stages in config.rows.values()):
         seen = f" of {Path(config.unlabelled.source).name}" if config.unlabelled else ""
-        parts.append(
-            f"Self-supervised pretraining sees the train images{seen} without text; it is run once per row (rows that "
-            f"begin alike share it), with seed {plan.all_seeds(config)[0]}, and shared by all fractions and seeds, so "
-            "that ± does not cover its variation"
-        )
+        parts.append(f"Self-supervised pretraining sees the train images{seen} without text{_pretrain_seeds(config)}")
     if any(stage.synthetic is not None for stage in every):
         parts.append(
             "Synthetic texts are drawn from the labelled subset of each cell alone, so this stage is run per subset"
@@ -200,6 +272,16 @@ def _stages(config: TableConfig) -> list[str]:
             "most confident readings are labels too in the last training, which starts where this one did"
         )
     return parts
+
+
+def _pretrain_seeds(config: TableConfig) -> str:
+    """How often a pretraining is run, and what ± and the interval then cover."""
+    if config.pretrain_seeds == "own":
+        return f"; every seed has a pretraining of its own (seeds {_join(plan.all_seeds(config))}), so that ± covers it"
+    return (
+        f"; it is run once per row (rows that begin alike share it), with seed {plan.all_seeds(config)[0]}, and shared "
+        "by all fractions and seeds, so that neither ± nor the interval covers its variation"
+    )
 
 
 def _split(results: list[dict[str, Any]]) -> str:

@@ -17,6 +17,7 @@ from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json, write_text
 from htr_ssl.text import metrics
 from htr_ssl.text.charset import listing, normalise
+from htr_ssl.text.tokens import rule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,10 @@ ENOUGH = 5
 """Fewest writers or pages that are resampled as a whole; of fewer a bootstrap says nothing."""
 FEW = 10
 """Intervals and p-values of fewer units come with a warning."""
+_FROM_MODEL = (
+    *("method", "encoder", "init", "fraction", "seed", "pseudo_sha256"),
+    *("select", "subset_by", "transductive", "copies"),
+)
 _CHUNK = 256  # decoded images held at once
 
 
@@ -99,13 +104,14 @@ def evaluate(
     if not predictions:
         raise UserError(f"{config.source}: none of the {len(rows)} images of {split} can be read ({first})")
     facts = {
-        **{key: header.get(key) for key in ("method", "encoder", "init", "fraction", "seed", "pseudo_sha256")},
+        **{key: header.get(key) for key in _FROM_MODEL},
         "probe": header.get("probe", "none"),
         "data": config.source,
         **carried(samples.facts),
         "split": split,
         "level": config.level,
         **score(predictions, config.level, unit),
+        "normalisation": rule(samples.facts),
         "unseen": dict(reader.charset.unseen(prediction.written for prediction in predictions)),
         "unreadable": list(unreadable),
         "subset_sha256": header.get("subset_sha256"),

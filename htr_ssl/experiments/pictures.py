@@ -42,7 +42,7 @@ def curve(table: Table, metric: Metric | None = None) -> bytes:
         place.spines[["top", "right"]].set_visible(False)
         if table.divided:
             place.set_title(PARTS[probe], loc="left", fontsize=10)
-    title = f"{config.name}: {config.data.level}s, test split, 95 % intervals"
+    title = f"{config.name}: {config.data.level}s, {config.report} split, 95 % intervals"
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     handles, labels = places[0][0].get_legend_handles_labels()
     if handles and not bars:
@@ -55,7 +55,7 @@ _LABELS: dict[Metric, str] = {"wacc": "word accuracy", "cer": "character error r
 
 def _lines(axes: Any, table: Table, metric: Metric, probe: Probe) -> None:
     """The lines of one probe; a sidestep keeps the intervals of different rows apart."""
-    rows, fractions = list(table.config.rows), sorted(table.config.fractions)
+    rows, fractions = table.rows_of(probe), sorted(table.config.fractions)
     gap = min(np.diff(np.log(fractions)))
     step = min(0.05, 0.6 * gap / max(1, len(rows) - 1))
     for place, row in enumerate(rows):
@@ -77,7 +77,7 @@ def _lines(axes: Any, table: Table, metric: Metric, probe: Probe) -> None:
 
 def _bars(axes: Any, table: Table, metric: Metric, probe: Probe) -> None:
     """A bar for each row at the only share of labels, the first row at the top."""
-    rows, (fraction,) = list(table.config.rows), table.config.fractions
+    rows, (fraction,) = table.rows_of(probe), table.config.fractions
     for place, row in enumerate(rows):
         summary = table.summary(row, fraction, probe)
         if summary:
@@ -102,7 +102,7 @@ def _spans(rates: Sequence[Rate]) -> tuple[np.ndarray, np.ndarray]:
 
 def _look(table: Table, row: str, probe: Probe) -> dict[str, Any]:
     """Colour, line and marker of a row, the same in every picture."""
-    rows = list(table.config.rows)
+    rows = list(table.rows)
     others = [name for name in rows if name != table.baseline]
     base, number = row == table.baseline, others.index(row) if row in others else 0
     return {

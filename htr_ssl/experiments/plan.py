@@ -3,10 +3,13 @@
 Layout of a table's folder::
 
     config.yaml  table.md  table.csv  table.tex  cells.csv  curve.png
+    final.json                             when the test split was read
     pretrain/<row>_<stage>/                one self-supervised pretraining, shared by all cells that start from it
+    pretrain/<row>_<stage>_s1/             that of another seed, if every seed has its own
     stages/<row>_<stage>/f005_s0/          a stage that depends on the labels, shared by rows and probes that need it
     <row>/f005_s0/{finetune/, result.json, predictions.csv, error.txt}
     <row>/f005_s0_linear/                  the same under a probe
+    <row>/f005_s0/{result,predictions}.validation.*   scores on the other split, once the test split was read
     replaced/<hash>/…                      what an earlier config.yaml left; comes back with it
 """
 
@@ -23,6 +26,7 @@ from typing import Any
 from htr_ssl.config import DataConfig, Probe, Stage, TableConfig, TrainConfig
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import PREDICTIONS, RESULT
+from htr_ssl.experiments.rows import MATCHED, matched, rows
 from htr_ssl.experiments.statistics import Cell
 from htr_ssl.files import sha256, write_json
 
@@ -37,6 +41,12 @@ _NEUTRAL = {
     "pipeline": None,
     "width_groups": 1,
     "optimiser": "adamw",
+    "evaluated": None,
+    "transductive": False,
+    "select": "validation",
+    "subset_by": "sample",
+    "detokenise": False,
+    "direction": "auto",
     **dict.fromkeys(("perspective", "crop", "fading", "bleed", "texture", "margin", "cut"), 0.0),
 }
 """Keys younger than some table on somebody's disk, and the value with which everything is as before: not hashed."""
@@ -57,7 +67,7 @@ def check(config: TableConfig) -> None:
     if config.baseline not in (None, *config.rows):
         raise UserError(f"baseline: there is no row {config.baseline!r}; rows are {', '.join(config.rows)}")
     for row, stages in config.rows.items():
-        if row in _RESERVED or not re.fullmatch(r"\w[\w.+ -]*", row):
+        if row in _RESERVED or (row == MATCHED and config.matched and stages) or not re.fullmatch(r"\w[\w.+ -]*", row):
             raise UserError(f"rows: {row!r} cannot name a folder of the table; use letters, digits, - and _")
         for index, stage in enumerate(stages):
             key = f"rows.{row}.{index}"
@@ -97,8 +107,9 @@ def plan(config: TableConfig, out: Path) -> list[Cell]:
         for seed in all_seeds(config)
         for fraction in sorted(config.fractions)
         if seed in seeds_of(config, fraction)
-        for row in config.rows
+        for row in rows(config)
         for probe in config.probes
+        if row != MATCHED or not matched(config) or probe == "none"
     ]
 
 
@@ -123,17 +134,32 @@ def stage_folder(config: TableConfig, out: Path, cell: Cell, index: int) -> Path
     stages = config.rows[cell.row][: index + 1]
     owner = next(name for name, others in config.rows.items() if others[: index + 1] == stages)
     if shared(stages):
-        return out / "pretrain" / f"{owner}_{index}"
+        seed = pretrain_seed(config, cell)
+        return out / "pretrain" / (f"{owner}_{index}" + f"_s{seed}" * (seed != all_seeds(config)[0]))
     return out / "stages" / f"{owner}_{index}" / _cell_name(cell.fraction, cell.seed)
+
+
+def pretrain_seed(config: TableConfig, cell: Cell) -> int:
+    """Seed of a pretraining that needs no labels."""
+    return cell.seed if config.pretrain_seeds == "own" else all_seeds(config)[0]
 
 
 def stage_hash(config: TableConfig, cell: Cell, index: int) -> str:
     """Hash of everything that decides the result of a cell's stages up to one."""
     stages = config.rows[cell.row][: index + 1]
     if shared(stages):
-        return _hash(config, config.unlabelled or config.data, stages, {"seed": all_seeds(config)[0]})
-    own = {"seed": cell.seed, "fraction": cell.fraction, "shared_seed": all_seeds(config)[0]}
+        seed = {"seed": pretrain_seed(config, cell)}
+        return _hash(config, config.unlabelled or config.data, stages, {**seed, **_evaluated(config, stages)})
+    own: dict[str, Any] = {"seed": cell.seed, "fraction": cell.fraction, "shared_seed": pretrain_seed(config, cell)}
+    own |= {"subset_by": config.subset_by, **_evaluated(config, stages)}
+    if any(stage.pseudo for stage in stages):
+        own["select"] = config.select
     return _hash(config, config.data, stages, {**own, "augment": config.augment.model_dump(mode="json")})
+
+
+def _evaluated(config: TableConfig, stages: Sequence[Stage]) -> dict[str, Any]:
+    """What is added to the hash of stages that see unlabelled images."""
+    return {"transductive": config.transductive} if any(stage.method or stage.joint for stage in stages) else {}
 
 
 def final_train(config: TableConfig, probe: Probe) -> TrainConfig:
@@ -141,18 +167,51 @@ def final_train(config: TableConfig, probe: Probe) -> TrainConfig:
     return config.train if probe == "none" else config.probe_train or config.train
 
 
-def cell_hash(config: TableConfig, cell: Cell) -> str:
-    """Hash of everything that decides a cell's result."""
-    own: dict[str, Any] = {"seed": cell.seed, "fraction": cell.fraction, "shared_seed": all_seeds(config)[0]}
+def cell_train(config: TableConfig, cell: Cell) -> TrainConfig:
+    """The same of a cell; the row of the same compute has more steps."""
     train = final_train(config, cell.probe)
+    return train.model_copy(update={"steps": matched_steps(config)}) if is_matched(config, cell.row) else train
+
+
+def is_matched(config: TableConfig, row: str) -> bool:
+    """Whether it is the row of the same compute."""
+    return row == MATCHED and matched(config)
+
+
+def matched_steps(config: TableConfig) -> int:
+    """Steps of supervised training with as many passes through the encoder as the most expensive row has."""
+    from htr_ssl.experiments import budget
+
+    most = max(budget.passes(stages, config.encoder, config.data) for stages in config.rows.values())
+    return config.train.steps + -(-most // config.train.batch_size)
+
+
+def cell_hash(config: TableConfig, cell: Cell) -> str:
+    """Hash of everything that decides a cell's result, but for the split that is read."""
+    stages = rows(config)[cell.row]
+    own: dict[str, Any] = {"seed": cell.seed, "fraction": cell.fraction, "shared_seed": pretrain_seed(config, cell)}
+    train = cell_train(config, cell)
     own |= {"augment": config.augment.model_dump(mode="json"), "train": train.model_dump(mode="json")}
+    own |= {"select": config.select, "subset_by": config.subset_by, **_evaluated(config, stages)}
     if cell.probe != "none":
         own["probe"] = cell.probe
     if config.lm:
         own["lm"] = config.lm.model_dump(mode="json")
-    if not config.rows[cell.row]:
+    if not stages:
         del own["shared_seed"]
-    return _hash(config, config.data, config.rows[cell.row], own)
+    return _hash(config, config.data, stages, own)
+
+
+def turn(folder: Path, report: str) -> None:
+    """Makes the files of a cell those of a split: what another split left gets its name, and comes back with it."""
+    split = _json(folder / RESULT).get("split")
+    for name in (RESULT, PREDICTIONS):
+        stem, dot, suffix = name.partition(".")
+        path, aside = folder / name, folder / f"{stem}.{report}{dot}{suffix}"
+        if path.exists() and split not in (None, report):
+            path.rename(folder / f"{stem}.{split}{dot}{suffix}")
+        if aside.exists() and not path.exists():
+            aside.rename(path)
 
 
 def claim(folder: Path, mark: str, out: Path) -> None:
@@ -186,6 +245,7 @@ def read(config: TableConfig, cell: Cell) -> Cell:
         return replace(cell, error=error.read_text(encoding="utf-8").partition("\n")[0])
     result = _json(cell.folder / RESULT)
     whole = result.get("cell_sha256") == mark and (cell.folder / PREDICTIONS).exists()
+    whole = whole and result.get("split", config.report) == config.report
     return replace(cell, result=result) if whole else cell
 
 

@@ -32,6 +32,8 @@ def config(texts: Path, seed: int) -> TableConfig:
         rows={"supervised": [], **stages},
         fractions=[0.05, 0.1, 1.0],
         seeds=[seed],
+        report="test",
+        matched=False,
         augment=AugmentConfig(slant=0.1, stretch=0.1, scale=0.06, shift=0.03, rotate=0.5, elastic=0.01, mask=0),
         train=TrainConfig(steps=400, batch_size=8, lr=3e-3, check_every=100),
     )

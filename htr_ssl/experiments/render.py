@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from htr_ssl.config import Probe
 from htr_ssl.experiments.caption import PARTS, caption, notes, percent, row_title, short
+from htr_ssl.experiments.compute import NAMES as COMPUTE
 from htr_ssl.experiments.statistics import Pair, Rate, Shown, Table, measured, shown
 from htr_ssl.files import write_bytes, write_text
 
@@ -64,7 +65,7 @@ def grid(table: Table, metric: Shown, probe: Probe = "none") -> tuple[list[str],
     for fraction in fractions:
         head += [percent(fraction)] + [f"{percent(fraction)}, with LM"] * bool(table.config.lm)
     rows: list[list[Entry]] = []
-    for row in table.config.rows:
+    for row in table.rows_of(probe):
         entries, differences = [Entry(row_title(table.config, row, probe))], [Entry("Δ")]
         for fraction in fractions:
             summary = table.summary(row, fraction, probe)
@@ -79,6 +80,13 @@ def grid(table: Table, metric: Shown, probe: Probe = "none") -> tuple[list[str],
     return head, rows
 
 
+def compute_grid(table: Table, probe: Probe = "none") -> tuple[list[str], list[list[str]]]:
+    """Head and rows of what a cell costs on average, every stage included; no rows where nothing was counted."""
+    costs = [(row, table.cost(row, probe)) for row in table.rows_of(probe)]
+    head = ["per cell", "encoder passes", "images seen", "device seconds"]
+    return head, [[row, *(f"{value:,.0f}" for value in cost)] for row, cost in costs if cost]
+
+
 def markdown(table: Table) -> str:
     """One Markdown table per probe and metric, and the caption."""
     parts = [f"# {_plain_md(table.config.name)}", ""]
@@ -90,6 +98,9 @@ def markdown(table: Table) -> str:
             for row in rows:
                 parts.append(_md_row(f"**{_plain_md(e.text)}**" if e.bold else _plain_md(e.text) for e in row))
             parts.append("")
+        head, costs = compute_grid(table, probe)
+        if costs:
+            parts += [_md_row(head), "| --- |" + " ---: |" * 3, *(_md_row(map(_plain_md, row)) for row in costs), ""]
     parts.append(_plain_md(caption(table)))
     failed = [f"- {cell.place}: {cell.error}" for cell in table.failed]
     if failed:
@@ -113,6 +124,18 @@ def latex(table: Table) -> str:
         lines += [_tex_row(map(_tex, head)), r"\midrule"]
         lines += [_tex_row(rf"\textbf{{{_tex(e.text)}}}" if e.bold else _tex(e.text) for e in row) for row in rows]
     lines += [r"\bottomrule", r"\end{tabular}", "", r"\medskip", r"\begin{minipage}{\linewidth}", r"\scriptsize"]
+    for probe in table.config.probes:
+        head, costs = compute_grid(table, probe)
+        if costs:
+            lines[-3:-3] = [
+                "",
+                r"\medskip",
+                r"\begin{tabular}{lrrr}",
+                r"\toprule",
+                _tex_row(map(_tex, head)),
+                r"\midrule",
+            ]
+            lines[-3:-3] = [*(_tex_row(map(_tex, row)) for row in costs), r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join([*lines, _tex(notes(table)), r"\end{minipage}", r"\end{table}"]) + "\n"
 
 
@@ -176,23 +199,26 @@ def csv_text(table: Table) -> str:
                 *rate.interval,
                 *compared,
             )
-            rows.append((*known, summary.unit, summary.units))
-    return _csv(["row", "fraction", "probe", "seeds", "metric", *names, "unit", "units"], rows)
+            cost = table.cost(row, probe, fraction) or ("",) * len(COMPUTE)
+            rows.append((*known, summary.unit, summary.units, *cost))
+    return _csv(["row", "fraction", "probe", "seeds", "metric", *names, "unit", "units", *COMPUTE], rows)
 
 
 def cells_csv(table: Table) -> str:
     """One line per cell, in the order they run; rates in [0, 1]."""
     names = shown(table.config.data.level)
-    keys = [*names, "n", "labels", "empty", "subset_sha256", "model_sha256", "cell_seconds"]
+    keys = [*names, "n", "split", "labels", "labels_selection", "empty"]
+    keys += ["subset_sha256", "model_sha256", "cell_seconds"]
     more = [f"{name} with LM" for name in names] if table.config.lm else []
     rows = []
     for cell in table.cells:
         state = "failed" if cell.error else "done" if cell.result else "missing"
-        values = [(cell.result or {}).get(key, "") for key in keys]
-        read = (cell.result or {}).get("with_lm", {})
-        values += [read.get(name, "") for name in names] if more else []
-        rows.append([cell.row, cell.fraction, cell.probe, cell.seed, state, *values, cell.error])
-    return _csv(["row", "fraction", "probe", "seed", "state", *keys, *more, "error"], rows)
+        result = cell.result or {}
+        values = [*(result.get(key, "") for key in keys), *(result.get("cost", {}).get(key, "") for key in COMPUTE)]
+        values += [result.get("with_lm", {}).get(name, "") for name in names] if more else []
+        plain = ["" if value is None else value for value in values]
+        rows.append([cell.row, cell.fraction, cell.probe, cell.seed, state, *plain, cell.error])
+    return _csv(["row", "fraction", "probe", "seed", "state", *keys, *COMPUTE, *more, "error"], rows)
 
 
 def _entry(table: Table, row: str, fraction: float, metric: Shown, probe: Probe) -> Entry:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from htr_ssl.config import FinetuneConfig, PretrainConfig, Stage, TableConfig
 from htr_ssl.config.yaml_files import dump_config
 from htr_ssl.experiments import plan
+from htr_ssl.experiments.rows import rows
 from htr_ssl.experiments.statistics import Cell
 from htr_ssl.files import write_text
 from htr_ssl.seeds import derive
@@ -29,7 +30,7 @@ def run(config: TableConfig, cell: Cell, index: int, init: Path | None, folder: 
     stages = config.rows[cell.row]
     if stages[index].method is not None:
         shared = plan.shared(stages[: index + 1])
-        seed = plan.all_seeds(config)[0] if shared else cell.seed
+        seed = plan.pretrain_seed(config, cell) if shared else cell.seed
         return _pretrain(config, stages[index], init, seed, folder if shared else folder / "pretrain", progress)
     run_stage = _synthetic if stages[index].synthetic is not None else _pseudo
     return run_stage(config, cell, index, init, folder, progress)
@@ -45,12 +46,24 @@ def final(config: TableConfig, cell: Cell, init: Path | None, pseudo: Path | Non
         init=str(init) if init else None,
         charset="new",
         fraction=cell.fraction,
+        subset_by=config.subset_by,
+        select=config.select,
         pseudo=str(pseudo) if pseudo else None,
         probe=cell.probe,
         lm=config.lm,
         augment=config.augment,
-        train=plan.final_train(config, cell.probe),
+        train=plan.cell_train(config, cell),
     )
+
+
+def trainings(config: TableConfig, out: Path, cell: Cell) -> list[Path]:
+    """Folders of all trainings that a cell needs, the shared ones included."""
+    found = []
+    for index, stage in enumerate(rows(config)[cell.row]):
+        folder = plan.stage_folder(config, out, cell, index)
+        alone = plan.shared(config.rows[cell.row][: index + 1])
+        found.append(folder if alone else folder / ("pretrain" if stage.method else "finetune"))
+    return [*found, cell.folder / "finetune"]
 
 
 def adopted(config: Config, folder: Path) -> Config:
@@ -75,6 +88,8 @@ def _pretrain(config: TableConfig, stage: Stage, init: Path | None, seed: int, f
         encoder=config.encoder,
         init=str(init) if init else None,
         scope=stage.scope,
+        evaluated=config.data,
+        transductive=config.transductive,
         train=stage.train,
         **known,
     )
@@ -96,10 +111,10 @@ def _synthetic(config: TableConfig, cell: Cell, index: int, init: Path | None, f
 
     training = _labelled(config, cell, index, init, f"{folder.parent.name} synthetic")
     samples = read_samples(config.data)
-    rows, _, _ = finetune.rows_to_train(samples, training, folder)
+    labelled, _, _ = finetune.rows_to_train(samples, training, folder)
     texts = samples.column("text")
     path = folder / "texts.txt"
-    write_text(path, "".join(f"{texts[row]}\n" for row in rows))
+    write_text(path, "".join(f"{texts[row]}\n" for row in labelled))
     image = {"height": config.data.height, "colour": config.data.channels == 3}
     options = {**(config.rows[cell.row][index].synthetic or {}), **image, "text": str(path)}
     # Another seed than the data's: a synthetic source has its test images from that one.
@@ -107,8 +122,11 @@ def _synthetic(config: TableConfig, cell: Cell, index: int, init: Path | None, f
     own["seed"] = derive(cell.seed, "synthetic", index) % 2**31
     data = config.data.model_copy(update=own)
     joint = config.rows[cell.row][index].joint
-    joint = joint and joint.model_copy(update={"data": config.unlabelled or config.data})
-    training = training.model_copy(update={"data": data, "fraction": 1.0, "joint": joint})
+    if joint:
+        joint = joint.model_copy(update={"data": config.unlabelled or config.data, "evaluated": config.data})
+    # The best on synthetic validation images: no label of the data decides.
+    whole = {"fraction": 1.0, "subset_by": "sample", "select": "validation", "transductive": config.transductive}
+    training = training.model_copy(update={"data": data, "joint": joint, **whole})
     return finetune.run(adopted(training, folder / "finetune"), folder / "finetune", progress)
 
 

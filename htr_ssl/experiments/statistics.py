@@ -13,8 +13,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from htr_ssl.config import Probe, TableConfig, Unit
+from htr_ssl.config import Probe, Stage, TableConfig, Unit
+from htr_ssl.experiments import compute
+from htr_ssl.experiments.compute import Compute
 from htr_ssl.experiments.evaluate import PREDICTIONS, UNITS, Prediction, grouping, read_predictions
+from htr_ssl.experiments.rows import baseline, rows
 from htr_ssl.text import metrics
 
 Metric = Literal["wacc", "cer", "wer"]
@@ -151,6 +154,15 @@ class Table:
         return [cell for cell in self.cells if cell.result is None and not cell.error]
 
     @property
+    def rows(self) -> dict[str, list[Stage]]:
+        """Row name -> stages, the row of the same compute included."""
+        return rows(self.config)
+
+    def rows_of(self, probe: Probe) -> list[str]:
+        """Rows that have cells under a probe."""
+        return [row for row in self.rows if any((cell.row, cell.probe) == (row, probe) for cell in self.cells)]
+
+    @property
     def baseline(self) -> str | None:
         """The supervised row: the first without stages; under a probe it is the random frozen encoder."""
         return baseline(self.config)
@@ -170,7 +182,7 @@ class Table:
         Two rows are separable if their paired difference is significant after Holm's correction for all comparisons
         with the best. Empty if there are fewer than two rows.
         """
-        rates = {row: found.rates[metric] for row in self.config.rows if (found := self.summary(row, fraction, probe))}
+        rates = {row: found.rates[metric] for row in self.rows if (found := self.summary(row, fraction, probe))}
         if len(rates) < 2:
             return frozenset()
         first = (max if metric == "wacc" else min)(rates, key=lambda name: rates[name].mean)
@@ -178,6 +190,13 @@ class Table:
         compared = [self.compare(first, row, fraction, metric, probe) for row in others]
         corrected = metrics.holm([1.0 if comparison is None else comparison.p for comparison in compared])
         return frozenset([first, *(row for row, p in zip(others, corrected, strict=True) if p >= SIGNIFICANT)])
+
+    def cost(self, row: str, probe: Probe = "none", fraction: float | None = None) -> Compute | None:
+        """Mean cost of the finished cells of a row, at one fraction or all; None if it was not counted."""
+        cells = [cell for cell in self.cells if (cell.row, cell.probe) == (row, probe) and cell.result]
+        return compute.mean(
+            (cell.result or {}).get("cost", {}) for cell in cells if fraction is None or cell.fraction == fraction
+        )
 
     def compare(
         self, first: str, second: str, fraction: float, metric: Metric, probe: Probe = "none"
@@ -188,7 +207,7 @@ class Table:
 
     def pairs(self, fraction: float, metric: Metric, probe: Probe = "none") -> list[Pair]:
         """All pairs of rows of a column, in the order of the rows."""
-        rows = [row for row in self.config.rows if self.summary(row, fraction, probe)]
+        rows = [row for row in self.rows if self.summary(row, fraction, probe)]
         compared = [(*pair, self.compare(*pair, fraction, metric, probe)) for pair in combinations(rows, 2)]
         found = [(first, second, comparison) for first, second, comparison in compared if comparison is not None]
         corrected = metrics.holm([comparison.p for _, _, comparison in found])
@@ -199,11 +218,6 @@ class Table:
         return tuple(
             _source(cell) for cell in self.cells if cell.result and (cell.row, cell.fraction, cell.probe) == key
         )
-
-
-def baseline(config: TableConfig) -> str | None:
-    """Name of the row that the others are compared with: the configured one, else the first without stages."""
-    return config.baseline or next((row for row, stages in config.rows.items() if not stages), None)
 
 
 def summarise(config: TableConfig, out: Path, cells: Sequence[Cell]) -> Table:

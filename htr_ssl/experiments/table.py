@@ -14,10 +14,14 @@ from htr_ssl.config.yaml_files import dump_config, load_config
 from htr_ssl.data.splits import subsets
 from htr_ssl.data.splits.splitting import refuse_mixed
 from htr_ssl.errors import UserError
-from htr_ssl.experiments import plan, render, stages
-from htr_ssl.experiments.evaluate import RESULT, evaluate, labelled_rows
+from htr_ssl.experiments import compute, final_runs, plan, render, stages
+from htr_ssl.experiments.evaluate import RESULT, Prediction, evaluate, grouping, labelled_rows
+from htr_ssl.experiments.rows import rows
 from htr_ssl.experiments.statistics import Cell, Table, summarise
 from htr_ssl.files import write_json, write_text
+
+_OLDER = ["report=test", "select=validation", "matched=false"]
+"""What a table did whose config.yaml is older than these choices."""
 
 
 def run(config: TableConfig, out: Path, progress: bool = True) -> Table:
@@ -37,8 +41,10 @@ def run(config: TableConfig, out: Path, progress: bool = True) -> Table:
     out = Path(out).resolve()
     text = dump_config(config)
     plan.check(config)
-    facts = _check_data(config)
+    facts = _check_data(config, out)
     write_text(out / plan.CONFIG, text)
+    for cell in plan.plan(config, out):
+        plan.turn(cell.folder, config.report)
     table = collect(out)
     for cell in table.cells:
         refuse_mixed(facts, cell.result or {}, (config.data.source, str(cell.folder)))
@@ -61,7 +67,9 @@ def collect(out: Path) -> Table:
         UserError: there is no config.yaml of a table.
     """
     out = Path(out).resolve()
-    config = load_config(out / plan.CONFIG, [], TableConfig)
+    path = out / plan.CONFIG
+    older = [] if path.exists() and "\nreport:" in path.read_text(encoding="utf-8") else _OLDER
+    config = load_config(path, older, TableConfig)
     plan.check(config)
     return _collected(config, out)
 
@@ -108,17 +116,21 @@ class _Runner:
         config = stages.final(self.config, cell, init, pseudo)
         model = finetune.run(stages.adopted(config, folder), folder, self.progress)
         hardware = self.config.train.device, self.config.train.threads
-        result = evaluate(model, None, "test", cell.folder, *hardware, lm="none")
+        report, unit = self.config.report, self.config.interval_unit
+        result = evaluate(model, None, report, cell.folder, *hardware, unit=unit, lm="none")
         if self.config.lm:
-            result["with_lm"] = evaluate(model, None, "test", cell.folder / "with_lm", *hardware)
+            result["with_lm"] = evaluate(model, None, report, cell.folder / "with_lm", *hardware, unit=unit)
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        labels = len(subsets.read(folder / "subset.txt"))
-        return result | {"row": cell.row, "labels": labels, "training_seconds": summary.get("seconds")}
+        subset = subsets.read(folder / "subset.txt")
+        labels = {"labels": summary.get("labels", len(subset)), "labels_drawn": len(subset)}
+        labels["labels_selection"] = summary.get("labels_selection")
+        cost = compute.of_runs(stages.trainings(self.config, self.out, cell))
+        return result | labels | {"row": cell.row, "training_seconds": summary.get("seconds"), "cost": cost}
 
     def _stages(self, cell: Cell) -> tuple[Path | None, Path | None, float]:
         """Files of the weights and pseudo-labels to start from, and the time spent on stages of few cells [s]."""
         init, pseudo, seconds = None, None, 0.0
-        for index, stage in enumerate(self.config.rows[cell.row]):
+        for index, stage in enumerate(rows(self.config)[cell.row]):
             start = time.perf_counter()
             made = self._stage(cell, index, init)
             if stage.pseudo is None:
@@ -142,14 +154,34 @@ class _Runner:
             raise
 
 
-def _check_data(config: TableConfig) -> dict[str, str]:
-    """Facts of the data; fails before the first training if there is nothing to test on, or a source is not there."""
+def _check_data(config: TableConfig, out: Path) -> dict[str, str]:
+    """Facts of the data; a final run is written down.
+
+    Fails before the first training if there is nothing to score, a source is not there, or a unit is not known.
+    """
     from htr_ssl.data.loading import read_samples
 
     samples = read_samples(config.data)
-    labelled_rows(samples, "test", config.data.source)
+    ids, pages, writers, texts = (samples.column(name) for name in ("id", "page", "writer", "text"))
+    known = [
+        Prediction(ids[row] or "", pages[row] or "", writers[row] or "", texts[row] or "", "", 0.0)
+        for row in labelled_rows(samples, config.report, config.data.source)
+    ]
+    if config.interval_unit:
+        grouping(known, config.interval_unit)
+    if config.subset_by != "sample":
+        unnamed = samples.column(config.subset_by)
+        missing = sum(not unnamed[row] for row in labelled_rows(samples, "train", config.data.source))
+        if missing:
+            raise UserError(
+                f"subset_by: {missing} train labels of {config.data.source} have no {config.subset_by}; name them in "
+                "the data, or draw samples"
+            )
     if config.unlabelled:
         read_samples(config.unlabelled)
+    if config.report == "test":
+        cells = [plan.cell_hash(config, cell) for cell in plan.plan(config, out)]
+        final_runs.note(out, [(item.id, item.written) for item in known], cells)
     return samples.facts
 
 

@@ -25,17 +25,22 @@ class Checkpoints(Callback):
 
     A run killed between two of them repeats the round and writes the same files again.
 
+    Args:
+        folder: of the run.
+        patience: checks without a better CER before it stops; 0 = never.
+        last: keep the weights after the last step, whatever the validation says.
+
     Attributes:
-        best: lowest validation CER.
-        stale: checks since then.
+        best: validation CER of the weights that are kept.
+        stale: checks since the lowest.
         stopped: whether patience ran out.
         rows: one row of the log per check.
         readings: step, what is written and what was read of a few validation images at each check.
         choices: what the engine chose, with reasons.
     """
 
-    def __init__(self, folder: Path, patience: int) -> None:
-        self.folder, self.patience = folder, patience
+    def __init__(self, folder: Path, patience: int, last: bool = False) -> None:
+        self.folder, self.patience, self.keeps_last = folder, patience, last
         self.best, self.stale, self.stopped = float("inf"), 0, False
         self.rows: list[dict[str, Any]] = []
         self.readings: list[tuple[int, str, str]] = []
@@ -49,7 +54,7 @@ class Checkpoints(Callback):
 
     @property
     def best_weights(self) -> Path:
-        """Weights with the lowest validation CER."""
+        """Weights with the lowest validation CER, or the last ones."""
         return self.folder / "checkpoints" / "best.safetensors"
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -73,18 +78,18 @@ class Checkpoints(Callback):
         assert isinstance(module, System)
         row = {
             "step": trainer.global_step,
-            **self._clock.row(trainer.world_size),
+            **self._clock.row(trainer.world_size, module.passes.taken()),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
         row |= self._terms(module) | module.checks | module.health()
         self.rows.append(row)
+        better = bool(module.checks) and module.checks["val_cer"] < self.best
+        if better or (self.keeps_last and trainer.global_step >= module.config.steps):
+            self.best = module.checks.get("val_cer", self.best)
+            if trainer.is_global_zero:
+                model_file.save(self.best_weights, module.best_model().state_dict(), {"kind": "weights", **row})
         if module.checks:
-            if module.checks["val_cer"] < self.best:
-                self.best, self.stale = module.checks["val_cer"], 0
-                if trainer.is_global_zero:
-                    model_file.save(self.best_weights, module.best_model().state_dict(), {"kind": "weights", **row})
-            else:
-                self.stale += 1
+            self.stale = 0 if better else self.stale + 1
             self.readings += [(trainer.global_step, *reading) for reading in module.samples]
             self.stopped = bool(self.patience) and self.stale >= self.patience
         if trainer.is_global_zero:
@@ -142,18 +147,20 @@ class _Clock:
         self.mark = time.perf_counter()
         self.images, self.loss, self.steps = self.images + images, self.loss + loss, self.steps + 1
 
-    def row(self, world: int) -> dict[str, float]:
+    def row(self, world: int, passes: tuple[int, int]) -> dict[str, float]:
         """Mean loss, seconds of the steps (validation not counted), images/s, share of the time without a batch.
 
-        Loss and images are those of all `world` processes, times those of this one.
+        Loss, images, passes through the encoder and views are those of all `world` processes, times those of this one.
         """
         seconds = max(self.mark - self.start, 1e-9)
-        loss, images = distributed.total([self.loss, self.images])
+        loss, images, every, views = distributed.total([self.loss, self.images, *passes])
         return {
             "loss": loss / world / max(self.steps, 1),
             "seconds": seconds,
             "images_per_second": images / seconds,
             "loader_share": self.waited / seconds,
+            "encoder_passes": int(every),
+            "views": int(views),
         }
 
 

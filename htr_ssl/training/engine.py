@@ -90,11 +90,17 @@ def _comparable(config: PretrainConfig | FinetuneConfig) -> str:
     return dump_config(config.model_copy(update={"train": train, "data": data}))
 
 
-def summary(checks: Checkpoints, train: Strips, device: torch.device) -> dict[str, Any]:
-    """What a run cost and reached: seconds and images/s of the updates without validation, loader's share, CER."""
+def summary(checks: Checkpoints, train: Strips, device: torch.device, config: TrainConfig) -> dict[str, Any]:
+    """What a run cost and reached: seconds and images/s of the updates without validation, loader's share, CER.
+
+    All of it is of the whole run, however often it was resumed. `device_seconds` are those of all processes; on a CPU
+    times the threads of each. Passes and views are null if a part of the run is older than their count.
+    """
     seconds = sum(row["seconds"] for row in checks.rows)
     images = sum(row["seconds"] * row["images_per_second"] for row in checks.rows)
     waited = sum(row["seconds"] * row["loader_share"] for row in checks.rows)
+    cores = torch.get_num_threads() if device.type == "cpu" else 1
+    counted = all("views" in row for row in checks.rows)
     result = {
         "steps": checks.rows[-1]["step"],
         "images": len(train),
@@ -102,6 +108,9 @@ def summary(checks: Checkpoints, train: Strips, device: torch.device) -> dict[st
         "seconds": round(seconds, 2),
         "images_per_second": round(images / seconds, 2),
         "loader_share": round(waited / seconds, 4),
+        "encoder_passes": sum(row["encoder_passes"] for row in checks.rows) if counted else None,
+        "views": sum(row["views"] for row in checks.rows) if counted else None,
+        "device_seconds": round(seconds * distributed.world(config) * cores, 2),
         "loss": checks.rows[-1]["loss"],
         "device": str(device),
         "hardware": hardware(str(device)),
@@ -130,10 +139,12 @@ def fit(
     title: str,
     progress: bool,
     callbacks: Sequence[Callback] = (),
+    last: bool = False,
 ) -> Checkpoints:
     """Trains until the steps are done or patience runs out; continues from the last checkpoint if there is one.
 
     If there are several processes (`train.devices`, `train.num_nodes`), only the first returns; the others end here.
+    With `last` the weights after the last step are kept, not those with the lowest validation CER.
 
     Raises:
         UserError: the last checkpoint is damaged or of another version of the network, or the processes do not train
@@ -142,7 +153,7 @@ def fit(
         SystemExit: in all processes but the first.
     """
     device = model_file.resolve_device(config.device)
-    checkpoints = Checkpoints(out, config.patience)
+    checkpoints = Checkpoints(out, config.patience, last)
     checkpoints.choices = choices.explained(config, device, train.place)
     state = _load_state(checkpoints, system)
     facts = {"images": len(train), "widths": sum(train.widths), "step": state["global_step"] if state else 0}
@@ -172,8 +183,8 @@ def fit(
             )
             system.to(memory_format=torch.channels_last)
             with _interruptible():
-                last = checkpoints.last if state else None
-                trainer.fit(system, loader, checks, ckpt_path=last, weights_only=True)
+                resumed = checkpoints.last if state else None
+                trainer.fit(system, loader, checks, ckpt_path=resumed, weights_only=True)
     return checkpoints
 
 

@@ -12,19 +12,20 @@ from lightning.pytorch import Callback
 from rich.console import Console
 
 from htr_ssl import model_file, plugins
-from htr_ssl.config import FinetuneConfig, PluginConfig, Scope
+from htr_ssl.config import DataConfig, FinetuneConfig, PluginConfig, Scope
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
 from htr_ssl.data.pairs import PairedStrips
 from htr_ssl.data.splits import subset_lists, subsets
 from htr_ssl.data.splits.splitting import carried, refuse_mixed
+from htr_ssl.data.transductive import copied, same_splits, without_evaluated
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
 from htr_ssl.models import shelf
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
 from htr_ssl.recognizers.recognizer import Recognizer, move_head
-from htr_ssl.text import ctc
-from htr_ssl.text.charset import NORMALISATION, Charset, listing, merge
+from htr_ssl.text import ctc, tokens
+from htr_ssl.text.charset import Charset, listing, merge
 from htr_ssl.text.direction import Direction, has_right_to_left, of_text
 from htr_ssl.training import distributed, engine, equip, pretrain, pseudo
 from htr_ssl.training.module import JointTask, Labelled, System
@@ -41,6 +42,8 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         KeyboardInterrupt: see `engine.fit`.
     """
     out, path = Path(out), Path(out) / FILE
+    if config.select == "last" and config.train.patience:
+        raise UserError("select=last asks no validation label, so train.patience cannot stop early; set one of the two")
     config = _as_started(config, progress)
     engine.open_run(out, config)
     if path.exists() and (out / "summary.json").exists():
@@ -53,12 +56,15 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     rows, subset_hash, subset_list = rows_to_train(samples, config, out)
     column = samples.column("text")
     texts = [column[row] or "" for row in rows]
+    transductive = _transductive(config, samples)
+    more: list[int] = []
     if config.pseudo:
         samples, more = pseudo.added(samples, config.pseudo, rows, config.data)
-        rows = rows + more
-    train = engine.decoded(samples, rows, config, progress)
-    known = _some(rows_of(samples, "validation", labelled=True), config, "validation")
-    validation = engine.decoded(samples, known, config, progress)
+    train = engine.decoded(samples, rows + more, config, progress)
+    known = _validation_rows(samples, config, out)
+    validation = engine.decoded(samples, known, config, progress) if known else None
+    if config.lm and validation is None:
+        raise UserError(f"{config.data.source}: the weights of lm are chosen on validation labels, and there are none")
 
     header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
     encoder = model_file.build_encoder(
@@ -78,13 +84,18 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     title = f"{'finetune' if config.probe == 'none' else f'{config.probe} probe'} on {labels}"
     if config.joint:
         task = JointTask(labelled, pretrain.build_method(config.joint, encoder), config.joint.weight)
-        images = PairedStrips(train, _unlabelled(config, samples.facts, progress), config.joint.batch_size)
+        unlabelled, copies = _unlabelled(config, samples.facts, progress)
+        transductive |= {"copies": transductive["copies"] + copies}
+        images = PairedStrips(train, unlabelled, config.joint.batch_size)
         title += f" with {config.joint.method.name}"
     system = System(task, config.train, config.seed)
-    system.charset, system.references = charset, validation.texts()
-    checks = engine.fit(system, images, validation, config.train, out, config.seed, title, progress, callbacks)
+    system.charset, system.references = charset, validation.texts() if validation else []
+    last = config.select == "last"
+    checks = engine.fit(system, images, validation, config.train, out, config.seed, title, progress, callbacks, last)
     _, state = model_file.read(checks.best_weights)
-    summary = engine.summary(checks, train, device)
+    summary = engine.summary(checks, train, device, config.train)
+    learnt = len(set(rows).intersection(train.rows))
+    summary |= {"labels": learnt, "labels_selection": 0 if last or validation is None else len(validation)}
     model_file.save(
         path,
         state,
@@ -92,14 +103,17 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         | {"kind": "recognizer", "probe": config.probe, "scope": scope}
         | {"charset": charset.to_header(), "direction": charset.direction}
         | {"init": named, "method": _method(config)}
+        | transductive
         | {"fraction": config.fraction, "seed": config.seed, "labels": len(train)}
+        | {"select": config.select, "subset_by": config.subset_by, "labels_selection": summary["labels_selection"]}
         | {"pseudo_sha256": pseudo.digest(pseudo.read(config.pseudo)) if config.pseudo else None}
         | {"data": config.data.model_dump(exclude={"cache"}), "level": config.data.level}
         | {"max_width": config.data.max_width}
         | {**carried(samples.facts), "subset_list": subset_list}
-        | {"subset_sha256": subset_hash, "normalisation": NORMALISATION, "val_cer": checks.best},
+        | {"subset_sha256": subset_hash, "normalisation": tokens.rule(samples.facts)}
+        | {"val_cer": checks.best if validation else None},
     )
-    if config.lm:
+    if config.lm and validation:
         init = Path(config.init) if config.init else None
         equip.equip(path, config.lm, texts, validation, init, config.train.device)
     write_json(out / "summary.json", summary | {"charset": report})
@@ -136,15 +150,44 @@ def rows_to_train(samples: SplitSamples, config: FinetuneConfig, out: Path) -> t
     """
     rows = _some(rows_of(samples, "train", labelled=True), config, "train")
     ids = [str(samples.column("id")[row]) for row in rows]
-    chosen, listed = subset_lists.chosen(ids, config.fraction, config.seed)
+    listed = None
+    if config.subset_by == "sample":
+        chosen, listed = subset_lists.chosen(ids, config.fraction, config.seed)
+    else:
+        chosen = subsets.subset(ids, config.fraction, config.seed, _groups(samples, rows, config), config.subset_by)
     digest = subsets.write(
         out / "subset.txt", [ids[i] for i in chosen], config.fraction, config.seed, config.data.source
     )
     return [rows[i] for i in chosen], digest, listed
 
 
-def _unlabelled(config: FinetuneConfig, facts: dict[str, str], progress: bool) -> Strips:
-    """Train images for the objective beside CTC.
+def _groups(samples: SplitSamples, rows: Sequence[int], config: FinetuneConfig) -> list[str | None] | None:
+    """Page or writer of each row, if subsets are drawn by them."""
+    if config.subset_by == "sample":
+        return None
+    column = samples.column(config.subset_by)
+    return [column[row] for row in rows]
+
+
+def _validation_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -> list[int]:
+    """Rows that are read at every check; the ids of a proportional share are written to `out`.
+
+    With `select=last` they are only looked at, so that there may be none.
+    """
+    rows = rows_of(samples, "validation", labelled=True)
+    if config.select == "last":
+        return rows
+    _some(rows, config, "validation")
+    if config.select == "validation" or config.fraction == 1:
+        return rows
+    ids = [str(samples.column("id")[row]) for row in rows]
+    chosen = subsets.subset(ids, config.fraction, config.seed, _groups(samples, rows, config), config.subset_by)
+    subsets.write(out / "selection.txt", [ids[i] for i in chosen], config.fraction, config.seed, config.data.source)
+    return [rows[i] for i in chosen]
+
+
+def _unlabelled(config: FinetuneConfig, facts: dict[str, str], progress: bool) -> tuple[Strips, int]:
+    """Train images for the objective beside CTC, and how many of them are validation or test images.
 
     Raises:
         UserError: there are none, or they are of another size or split.
@@ -162,9 +205,10 @@ def _unlabelled(config: FinetuneConfig, facts: dict[str, str], progress: bool) -
         )
     samples = read_samples(data)
     refuse_mixed(facts, samples.facts, (config.data.source, data.source))
-    return engine.decoded(
+    strips = engine.decoded(
         samples, rows_of(samples, "train", labelled=False), config.model_copy(update={"data": data}), progress
     )
+    return strips, without_evaluated(strips, config.joint.evaluated or config.data, config.transductive)
 
 
 def _some(rows: list[int], config: FinetuneConfig, split: str) -> list[int]:
@@ -224,7 +268,7 @@ def _direction(config: FinetuneConfig, texts: Sequence[str]) -> Direction:
     return start if start == "reversed" and found == "ltr" else found or start
 
 
-def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, out: Path) -> None:
+def _check(train: Strips, encoder: Any, validation: Strips | None, charset: Charset, out: Path) -> None:
     """Leaves out what cannot be learnt, each named in unlearnable.txt; says which validation characters are unknown.
 
     Raises:
@@ -246,11 +290,46 @@ def _check(train: Strips, encoder: Any, validation: Strips, charset: Charset, ou
             stacklevel=3,
         )
         train.keep(sorted(set(range(len(train))) - set(wrong)))
-    unseen = charset.unseen(validation.texts())
+    unseen = charset.unseen(validation.texts() if validation else [])
     if unseen:
         warnings.warn(
             f"in the validation texts but in no train label: {listing(unseen)}; counted as errors", stacklevel=3
         )
+
+
+def _transductive(config: FinetuneConfig, samples: SplitSamples) -> dict[str, Any]:
+    """Whether validation or test images were among the unlabelled ones, here or where `init` comes from.
+
+    Null if the images of a pretraining on other data are no longer there to be looked at.
+    """
+    before = model_file.read_header(Path(config.init)) if config.init else {}
+    seen: int | None = int(before.get("copies") or 0)
+    kept = before.get("transductive", False) or bool(config.joint and config.transductive)
+    if before.get("kind") == "encoder" and not same_splits(_evaluated(before), config.data):
+        seen = _seen(DataConfig(**before["data"]), config, samples)
+        if seen:
+            warnings.warn(
+                f"{config.init}: its pretraining saw {seen} validation or test images of {config.data.source}; the "
+                "model is transductive: say so where you give its scores",
+                stacklevel=3,
+            )
+        kept = None if seen is None else kept or seen > 0
+    return {"transductive": kept, "copies": seen or 0}
+
+
+def _evaluated(header: dict[str, Any]) -> DataConfig:
+    """Data whose validation and test images an encoder has not seen."""
+    return DataConfig(**header.get("evaluated", header["data"]))
+
+
+def _seen(data: DataConfig, config: FinetuneConfig, samples: SplitSamples) -> int | None:
+    """Number of train images of `data` that are validation or test images here; None if they are not there."""
+    try:
+        others = read_samples(data)
+        strips = Strips(others, rows_of(others, "train", labelled=False), data)
+    except UserError:
+        return None
+    return sum(copied(strips, config.data, samples))
 
 
 def _method(config: FinetuneConfig) -> str:

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from htr_ssl.config import TrainConfig
 from htr_ssl.data.batch import Batch
+from htr_ssl.layers.passes import Passes
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.recognizer import Recognizer
 from htr_ssl.seeds import derive
@@ -114,6 +115,7 @@ class System(LightningModule):
         checks: scores of the last validation.
         samples: written and read of a few validation images.
         monitor: measures the encoder at every check of a pretraining.
+        passes: counts the images that go through the encoder.
     """
 
     def __init__(self, task: Unlabelled | Labelled | JointTask, config: TrainConfig, seed: int) -> None:
@@ -131,6 +133,7 @@ class System(LightningModule):
         self._collapsed = 0  # checks in a row
         self.charset: Charset | None = None
         self.references: Sequence[str] = ()
+        self.passes = Passes(task, (task.method if isinstance(task, JointTask) else task.model).encoder)
 
     def best_model(self) -> nn.Module:
         """What is validated and saved: the moving average, or the model itself."""
@@ -144,7 +147,9 @@ class System(LightningModule):
         place = (self.global_step, self.global_rank) if self.global_rank else (self.global_step,)
         torch.manual_seed(derive(self.seed, "dropout", *place))
         generator = Generator().manual_seed(derive(self.seed, "augment", *place))
+        self.passes.start()
         self.terms = self.task(batch, generator, self.global_step / self.config.steps)
+        self.passes.stop(len(batch.widths) + (len(batch.beside.widths) if batch.beside else 0))
         self.scale = distributed.scale(self.terms.pop("weight", len(batch.widths)))
         loss: Tensor = self.terms["loss"]
         return loss * self.scale if isinstance(self.scale, Tensor) else loss

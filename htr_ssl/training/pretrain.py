@@ -13,6 +13,7 @@ from htr_ssl.config import Joint, PretrainConfig
 from htr_ssl.config.yaml_files import load_config
 from htr_ssl.data.loading import read_samples, rows_of
 from htr_ssl.data.splits.splitting import carried, refuse_mixed
+from htr_ssl.data.transductive import without_evaluated
 from htr_ssl.files import write_json
 from htr_ssl.layers.part import BackboneAlone
 from htr_ssl.models import shelf
@@ -37,6 +38,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     device = engine.prepare_device(config.train, config.seed)
     samples = read_samples(config.data)
     strips = engine.decoded(samples, rows_of(samples, "train", labelled=False), config, progress)
+    copies = without_evaluated(strips, config.evaluated or config.data, config.transductive)
     header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
     encoder = model_file.build_encoder(
         config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
@@ -53,7 +55,7 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
         system, strips, None, config.train, out, config.seed, f"pretrain {config.method.name}", progress, callbacks
     )
     state = {name: value for name, value in system.best_model().state_dict().items() if name.startswith("encoder.")}
-    summary = engine.summary(checks, strips, device)
+    summary = engine.summary(checks, strips, device, config.train)
     summary["encoder"] = {name: checks.rows[-1][name] for name in collapse.NAMES}
     model_file.save(
         path,
@@ -61,9 +63,11 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
         header
         | {"kind": "encoder", "scope": config.scope, "method": config.method.model_dump(), "init": config.init}
         | {"seed": config.seed, "data": config.data.model_dump(exclude={"cache"}), "level": config.data.level}
+        | {"transductive": config.transductive, "copies": copies}
+        | {"evaluated": (config.evaluated or config.data).model_dump(exclude={"cache"})}
         | {"normalisation": NORMALISATION, "max_width": config.data.max_width, **carried(samples.facts)},
     )
-    write_json(out / "summary.json", summary)
+    write_json(out / "summary.json", summary | {"transductive": config.transductive, "copies": copies})
     return path
 
 

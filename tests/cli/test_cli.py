@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from htr_ssl import __version__, plugins
 from htr_ssl.cli import app, main
@@ -278,3 +279,55 @@ def test_stopping_says_how_to_go_on(tmp_path, words):
     assert process.returncode == 130
     assert "the same command goes on from here: htr-ssl finetune" in err
     assert "Traceback" not in err
+
+
+def test_a_final_table_scores_the_test_split(monkeypatch, tmp_path):
+    """Without --final it is the validation split, whatever else is said."""
+    from htr_ssl.experiments import table as tables
+
+    seen = []
+
+    class Done(Exception):
+        pass
+
+    def stop(config, out, progress):
+        seen.append(config.report)
+        raise Done
+
+    monkeypatch.setattr(tables, "run", stop)
+    (tmp_path / "t.yaml").write_text("rows: {supervised: []}\n")
+    for more in ([], ["--final"], ["train.steps=3", "--final"]):
+        result = CliRunner().invoke(app, ["table", str(tmp_path / "t.yaml"), *more])
+        assert isinstance(result.exception, Done)
+    assert seen == ["validation", "test", "test"]
+
+
+def test_help_of_table_says_what_a_reviewer_asks():
+    text = " ".join(CliRunner().invoke(app, ["table", "--help"]).output.replace("│", " ").split())
+    for part in (
+        "--final",
+        "interval_unit",
+        "Holm",
+        "pretrain_seeds",
+        "select",
+        "matched",
+        "what each row cost",
+        "read when",
+    ):
+        assert part in text, part
+
+
+def test_threads_and_unit_of_evaluate_arrive(monkeypatch, tmp_path):
+    from htr_ssl.experiments import evaluate as evaluation
+
+    seen = {}
+
+    def stop(model, data, split, out, device, threads, unit):
+        seen.update(threads=threads, unit=unit)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "evaluate", stop)
+    CliRunner().invoke(app, ["evaluate", str(tmp_path / "m.safetensors"), "--threads", "3", "--interval-unit", "page"])
+    assert seen == {"threads": 3, "unit": "page"}
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "m.safetensors"), "--interval-unit", "book"])
+    assert "writer, page, sample" in str(result.exception)

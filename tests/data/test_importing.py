@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from miniatures import gt_txt, save
+from miniatures import gt_txt, iam_lines, save
 from typer.testing import CliRunner
 
 from htr_ssl.cli import app
@@ -37,7 +37,10 @@ def lines(root, count):
 def test_import_by_command(tmp_path):
     expected = gt_txt(tmp_path / "data")
     (tmp_path / "data/broken.png").write_bytes(b"")
-    result = run("data", "import", "auto", tmp_path / "data", tmp_path / "out.parquet", "--height", 20, code=1)
+    command = ("data", "import", "auto", tmp_path / "data", tmp_path / "out.parquet", "--height", 20)
+    result = run(*command)
+    assert "warning" in result.output, "two bad images of 115,000 must not stop a script"
+    run(*command, "--strict", code=1)
     assert "3 lines, 2 with text" in result.output
     assert "out.parquet.problems.txt: 1 left out" in result.output
     assert "broken.png" in (tmp_path / "out.parquet.problems.txt").read_text()
@@ -48,6 +51,29 @@ def test_import_by_command(tmp_path):
     (tmp_path / "data/broken.png").unlink()
     run("data", "import", "auto", tmp_path / "data", tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet.problems.txt").exists()
+
+
+def test_tokens_of_iam_stand_apart_until_they_are_joined(tmp_path):
+    """What stands apart has a name, and so has what was joined, through the file to the score."""
+    from htr_ssl.config import DataConfig
+    from htr_ssl.data.loading import read_samples
+    from htr_ssl.text import tokens
+
+    (tmp_path / "iam").mkdir()
+    iam_lines(tmp_path / "iam")
+    path = tmp_path / "iam" / "ascii" / "lines.txt"
+    path.write_text(path.read_text().replace("A|MOVE|to", "MOVE|to|stop|."))
+    out = tmp_path / "out.parquet"
+    result = run("data", "import", "iam", tmp_path / "iam", out)
+    assert "--detokenise joins them" in result.output
+    assert tokens.rule(read(out).facts).endswith("tokens apart (as IAM's |)")
+    assert "MOVE to stop ." in read(out).column("text")
+    later = read_samples(DataConfig(source=str(out), detokenise=True))
+    assert "MOVE to stop." in later.column("text")
+    assert tokens.rule(later.facts).endswith("tokens joined")
+    run("data", "import", "iam", tmp_path / "iam", out, "--detokenise")
+    assert "MOVE to stop." in read(out).column("text")
+    assert tokens.rule(read_samples(DataConfig(source=str(out))).facts).endswith("tokens joined")
 
 
 def test_a_killed_import_goes_on_to_the_same_file(tmp_path):

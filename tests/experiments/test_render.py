@@ -58,8 +58,10 @@ def test_markdown_has_every_value(results):
 def test_caption_states_the_protocol(results):
     text = caption(results)
     for part in (
-        "Results on a.parquet, word images, test split, n = 120",
+        "Results on a.parquet, word images, validation split, n = 120",
         "5 %: 15 labels, seeds 0, 1; 100 %: 300 labels",
+        "The weights after the last step are scored, no validation label decides",
+        "The validation split is read once per cell, after training; the test split is not opened",
         "crnn (preset small",
         "masked_image (2000 steps of 32 images, Muon, peak learning rate 0.001)",
         "with seed 0, and shared by all fractions and seeds",
@@ -127,7 +129,7 @@ def probed(tmp_path_factory):
     """Two rows and what a backbone alone hands on, fine-tuned and under both probes."""
     out = tmp_path_factory.mktemp("probed")
     rows = {"supervised": [], "masked_image": METHOD, "half": [{**METHOD[0], "scope": "backbone"}]}
-    value = {"rows": rows, "fractions": [0.05, 1.0], "seeds": [0], "probes": [*SHARES]}
+    value = {"rows": rows, "fractions": [0.05, 1.0], "seeds": [0], "probes": [*SHARES], "matched": False}
     config = TableConfig.model_validate({**value, "data": {"source": "a.parquet", "level": "word"}})
     write_text(out / "config.yaml", dump_config(config))
     config = table.collect(out).config

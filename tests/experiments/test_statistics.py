@@ -16,7 +16,13 @@ METHOD = [{"method": {"name": "masked_image"}}]
 
 def collected(out, cells, seeds=(0, 1, 2), rows=None, fractions=(0.05,), **more):
     """Table of given readings, {(row, fraction, seed): predictions}."""
-    value = {"rows": rows or {"supervised": [], "masked": METHOD}, "fractions": fractions, "seeds": list(seeds), **more}
+    value = {
+        "rows": rows or {"supervised": [], "masked": METHOD},
+        "fractions": fractions,
+        "seeds": list(seeds),
+        "matched": False,
+        **more,
+    }
     config = TableConfig.model_validate({**value, "data": {"source": "a.parquet", "level": "word"}})
     write_text(out / "config.yaml", dump_config(config))
     config = table.collect(out).config

@@ -27,6 +27,7 @@ def make(source="words.parquet", **changes):
         "fractions": [0.5],
         "seeds": [0],
         "train": TRAIN,
+        "matched": False,
     }
     return TableConfig.model_validate(value | changes)
 
@@ -132,15 +133,16 @@ def test_hardware_and_name_change_no_hash(words):
 
 def test_hashes_of_tables_on_somebodys_disk_stay_as_they_are(tmp_path):
     then = TRAIN | {"optimiser": "adamw"}
+    before = {"select": "validation", "report": "test"}
     rows = {"supervised": [], "both": [stage | {"train": then} for stage in (METHOD, SYNTHETIC)]}
-    config = make(rows=rows, train=then)
+    config = make(rows=rows, train=then, **before)
     supervised, both = plan.plan(config, tmp_path)
     assert [plan.cell_hash(config, cell) for cell in (supervised, both)] == [
         "0f63604092138090733c8df61751f77a749437f233c9c0db6aabce2a70df5f33",
         "5ec0fe87796f70e0533668a5a23102d43b6ef2c977d3b4282b9d216cbd4ed0ef",
     ]
     assert plan.stage_hash(config, both, 0) == "7e5d4f8e6046bcc6e0e1f8f4eef7cd903dd11754be56d9de78a35125ae6b754a"
-    with_probes = make(rows=config.rows, train=then, probes=["linear", "none"], probe_train=TRAIN)
+    with_probes = make(rows=config.rows, train=then, **before, probes=["linear", "none"], probe_train=TRAIN)
     assert plan.cell_hash(with_probes, supervised) == plan.cell_hash(config, supervised)
     assert supervised.folder == plan.plan(with_probes, tmp_path)[1].folder == tmp_path / "supervised" / "f050_s0"
 
@@ -167,7 +169,7 @@ def test_a_failing_cell_is_recorded_and_the_rest_goes_on(words, tmp_path):
 def test_a_table_without_test_labels_fails_before_any_training(tmp_path):
     source = write_words(tmp_path / "few.parquet", pages=2)
     with pytest.raises(UserError, match="no labelled sample in split 'test'"):
-        table.run(make(source), tmp_path / "out", progress=False)
+        table.run(make(source, report="test"), tmp_path / "out", progress=False)
     assert not (tmp_path / "out" / "supervised").exists()
 
 
@@ -230,7 +232,7 @@ def test_any_row_can_be_what_the_others_are_compared_with(words, tmp_path):
 
 
 def test_methods_can_see_other_images_than_the_tables(words, tmp_path):
-    more = write_words(tmp_path / "more.parquet", pages=12)
+    more = write_words(tmp_path / "more.parquet", pages=12, pen=1)
     seen = {"source": str(more), "level": "line", "height": 24}
     rows = {**ROWS, "back": [SYNTHETIC, METHOD]}
     config = make(words, rows=rows, unlabelled=seen)

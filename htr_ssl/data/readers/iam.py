@@ -20,6 +20,7 @@ from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.folders import files, is_image, read_text
 from htr_ssl.layout.document import Line
+from htr_ssl.text import tokens
 
 LISTS = {"word": "words.txt", "line": "lines.txt"}
 _BOX = {"word": 3, "line": 4}  # column at which x, y, width and height begin
@@ -34,6 +35,7 @@ class _Entry:
     ok: bool
     outline: np.ndarray | None
     writer: str | None = None
+    apart: bool = False
 
 
 class IamSamples(Samples):
@@ -108,6 +110,8 @@ def read(root: Path, level: Level) -> Samples:
     samples.problems += problems
     samples.doubtful = frozenset(entry.name for entry in kept if not entry.ok)
     samples.facts = {"source": "IAM Handwriting Database", "segmentation err": str(len(samples.doubtful))}
+    if any(entry.apart for entry in kept):
+        samples.facts[tokens.FACT] = tokens.APART
     return samples
 
 
@@ -145,7 +149,7 @@ def _listed(path: Path, level: Level, problems: list[str]) -> Iterator[_Entry]:
             problems.append(f"{path}:{number}: {row[:60]!r} is no row of {path.name}; it is left out")
             continue
         words = cells[8].replace("|", " ") if level == "line" else cells[8]
-        yield _Entry(cells[0], words, cells[1] == "ok", outline)
+        yield _Entry(cells[0], words, cells[1] == "ok", outline, apart=level == "line")
 
 
 def _from_xml(paths: list[Path], level: Level, problems: list[str]) -> Iterator[_Entry]:

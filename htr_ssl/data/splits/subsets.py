@@ -60,19 +60,47 @@ def assign_splits(
     return result
 
 
-def subset(ids: Sequence[str], fraction: float, seed: int) -> list[int]:
+def subset(
+    ids: Sequence[str], fraction: float, seed: int, groups: Sequence[str | None] | None = None, by: str = "page"
+) -> list[int]:
     """Positions of ⌈fraction · n⌉ of the ids, in source order; at one seed a smaller fraction lies inside a larger.
 
+    Args:
+        ids: of the train labels.
+        fraction: share of them, in (0, 1].
+        seed: which subset.
+        groups: page or writer of each id: whole groups are drawn, until they have that many ids; None draws ids.
+        by: what a group is, for messages.
+
     Raises:
-        UserError: the fraction is not in (0, 1].
+        UserError: the fraction is not in (0, 1], or the group of an id is not known.
     """
     if not 0 < fraction <= 1:
         raise UserError(f"fraction={fraction:g} is not a share of the train labels; give a number above 0, up to 1")
-    size = math.ceil(round(fraction * len(ids), 6))
+    size = max(1, math.ceil(round(fraction * len(ids), 6)))
+    if groups is not None:
+        return _whole_groups(ids, size, seed, groups, by)
     if size == len(ids):
         return list(range(size))
     ranked = sorted(range(len(ids)), key=lambda position: (derive(seed, "subset", ids[position]), position))
-    return sorted(ranked[: max(1, size)])
+    return sorted(ranked[:size])
+
+
+def _whole_groups(ids: Sequence[str], size: int, seed: int, groups: Sequence[str | None], by: str) -> list[int]:
+    """Positions of the groups, in drawn order, that have `size` ids."""
+    members: dict[str, list[int]] = {}
+    for position, group in enumerate(groups):
+        if not group:
+            raise UserError(
+                f"subset_by={by}: the {by} of {ids[position]!r} is not known; name {by}s in the data, or draw samples"
+            )
+        members.setdefault(group, []).append(position)
+    chosen: list[int] = []
+    for group in sorted(members, key=lambda name: (derive(seed, "subset", by, name), name)):
+        if len(chosen) >= size:
+            break
+        chosen += members[group]
+    return sorted(chosen)
 
 
 def digest(ids: Sequence[str]) -> str:
