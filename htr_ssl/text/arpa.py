@@ -48,6 +48,8 @@ def read(path: Path) -> LanguageModel:
                 if order == 1:
                     index.setdefault(names[0], len(index))
                 levels[order - 1][tuple(index[name] for name in names)] = (logp, backoff)
+    except OSError as error:
+        raise UserError(f"{path}: the file cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError:
         raise UserError(f"{path}: it is not in UTF-8; save it as UTF-8") from None
     except KeyError as error:

@@ -59,7 +59,7 @@ def open_run(out: Path, config: PretrainConfig | FinetuneConfig) -> None:
 
 def _stored(path: Path, kind: type[PretrainConfig | FinetuneConfig]) -> PretrainConfig | FinetuneConfig:
     """Configuration of a run; one that does not name an optimiser is older than the choice, and has AdamW."""
-    older = [] if "optimiser:" in path.read_text(encoding="utf-8") else ["train.optimiser=adamw"]
+    older = [] if b"optimiser:" in path.read_bytes() else ["train.optimiser=adamw"]
     return load_config(path, older, kind)
 
 

@@ -6,6 +6,7 @@ import resource
 
 import numpy as np
 import pytest
+from fuzzing import damage
 from miniatures import LAYOUTS
 
 from htr_ssl import plugins
@@ -17,48 +18,6 @@ ROUNDS = 45
 """Damaged copies of each layout."""
 MEMORY = 400e6
 """Growth of the process allowed over all rounds of a layout [bytes]."""
-SPLINTERS = (
-    b"\0",
-    b"\xff\xfe",
-    b"\xef\xbb\xbf",
-    b"\r\n",
-    b"\t",
-    b'"',
-    b"<",
-    b"&x;",
-    b"-1",
-    b"NaN",
-    b"1e999",
-    b"99999999999",
-    b"../../etc/passwd",
-    b"C:\\a\\b.png",
-    "é".encode("latin-1"),
-    b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
-    b"{",
-    b"[" * 2000,
-)
-
-
-def damage(data: bytes, random: np.random.Generator) -> bytes:
-    """Truncated, emptied, with bytes flipped, a splinter put in, a piece repeated or taken out."""
-    kind = random.integers(7)
-    place = int(random.integers(len(data) + 1))
-    end = min(len(data), place + int(random.integers(1, 40)))
-    if kind == 0:
-        return data[:place]
-    if kind == 1:
-        return b""
-    if kind == 2:
-        flipped = bytearray(data)
-        for _ in range(max(1, len(data) // 200)):
-            flipped[int(random.integers(len(data)))] = int(random.integers(256))
-        return bytes(flipped)
-    if kind == 3:
-        return data[:place] + data[end:]
-    if kind == 4:
-        return data[:end] + data[place:end] * int(random.integers(1, 50)) + data[end:]
-    splinter = SPLINTERS[int(random.integers(len(SPLINTERS)))]
-    return data[:place] + splinter + data[place if kind == 5 else end :]
 
 
 def test_enough_inputs_over_all_readers():
