@@ -1,4 +1,4 @@
-"""Memory of a long run: python benchmarks/speed/memory.py configs/finetune.yaml data.source=lines --minutes 20
+"""Memory of a long run: python benchmarks/speed/memory.py finetune data.source=lines --minutes 20
 
 Starts a training, or with --transcribe a reader that reads the same lines again and again, or follows --pid, and writes
 down the resident memory of the process and all its children every few seconds. Leaves memory.csv, memory.json,
@@ -118,10 +118,22 @@ def command(options: argparse.Namespace, folder: str) -> list[str]:
     """Command of the process whose memory is wanted."""
     if options.transcribe:
         return [sys.executable, __file__, "--transcribe", str(options.transcribe), "--read", f"--lines={options.lines}"]
-    kind = kind_of(options.config, options.overrides)
-    name = next(name for name, model in COMMANDS.items() if model is kind)
-    start = [sys.executable, "-m", "htr_ssl", name, str(options.config), f"train.steps={ENDLESS}"]
-    return [*start, *options.overrides, "--quiet", "--out", folder]
+    name, file = str(options.config), list[str]()
+    if name not in COMMANDS:
+        kind = kind_of(options.config, options.overrides)
+        name, file = next(name for name, model in COMMANDS.items() if model is kind), [str(options.config)]
+    return [
+        sys.executable,
+        "-m",
+        "htr_ssl",
+        name,
+        *file,
+        f"train.steps={ENDLESS}",
+        *options.overrides,
+        "--quiet",
+        "--out",
+        folder,
+    ]
 
 
 def measure(options: argparse.Namespace) -> Track:

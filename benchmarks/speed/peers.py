@@ -66,7 +66,7 @@ PEERS = {
 }
 VARIANTS = {
     "ours, 40 px": Variant("ours", 40, 8, "auto"),
-    "ours, 40 px, batch 16": Variant("ours", 40, 16, "auto"),  # as in configs/finetune.yaml
+    "ours, 40 px, batch 16": Variant("ours", 40, 16, "auto"),  # the recipe
     "ours, 40 px, AdamW": Variant("ours", 40, 8, "auto", extra={"optimiser": "adamw"}),
     "ours, 64 px": Variant("ours", 64, 8, "auto"),
     "ours, 64 px, float32": Variant("ours", 64, 8, "32"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from htr_ssl import __version__
+from htr_ssl.cli.arguments import Given, loaded
 from htr_ssl.cli.check import check as check  # a command of data
 from htr_ssl.cli.data import data
 from htr_ssl.cli.export import export
@@ -35,10 +36,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration; see `htr-ssl show`.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those of the file.")
-]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run. [default: runs/NAME]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -72,45 +69,42 @@ def quickstart(
 
 
 @app.command(rich_help_panel="Train")
-def pretrain(config: Config, overrides: Overrides = None, out: Out = None, quiet: Quiet = False) -> None:
+def pretrain(config: Given = None, out: Out = None, quiet: Quiet = False) -> None:
     """Pretrain an encoder on images without text → encoder.safetensors.
 
     The same command continues a run that was stopped.
 
-    Example: `htr-ssl pretrain configs/pretrain.yaml data.source=scans train.steps=5000`
+    Example: `htr-ssl pretrain data.source=scans train.steps=5000`
     """
     from htr_ssl.config import PretrainConfig
-    from htr_ssl.config.yaml_files import load_config
 
-    loaded = load_config(config, overrides or [], PretrainConfig)
+    whole = loaded(config, PretrainConfig)
     from htr_ssl.training import pretrain as training
 
-    say(training.run(loaded, out or Path("runs") / loaded.name, progress=not quiet))
+    say(training.run(whole, out or Path("runs") / whole.name, progress=not quiet))
 
 
 @app.command(rich_help_panel="Train")
-def finetune(config: Config, overrides: Overrides = None, out: Out = None, quiet: Quiet = False) -> None:
+def finetune(config: Given = None, out: Out = None, quiet: Quiet = False) -> None:
     """Train a recognizer on labelled images → model.safetensors.
 
     `init=` starts from an encoder or a recognizer, `fraction=0.05` uses 5 % of the labels. `probe=linear` or
     `probe=bilstm` freezes the encoder and trains only what stands on it; raise train.lr then, e.g. to 0.01. The same
     command continues a run that was stopped.
 
-    Example: `htr-ssl finetune configs/finetune.yaml data.source=lines init=runs/pretrain/encoder.safetensors`
+    Example: `htr-ssl finetune data.source=lines init=runs/pretrain/encoder.safetensors`
     """
     from htr_ssl.config import FinetuneConfig
-    from htr_ssl.config.yaml_files import load_config
 
-    loaded = load_config(config, overrides or [], FinetuneConfig)
+    whole = loaded(config, FinetuneConfig)
     from htr_ssl.training import finetune as training
 
-    say(training.run(loaded, out or Path("runs") / loaded.name, progress=not quiet))
+    say(training.run(whole, out or Path("runs") / whole.name, progress=not quiet))
 
 
 @app.command(rich_help_panel="Measure")
 def table(
-    config: Config,
-    overrides: Overrides = None,
+    config: Given = None,
     out: Out = None,
     final: Annotated[bool, typer.Option("--final", help="Score the test split, once, and write down when.")] = False,
     quiet: Quiet = False,
@@ -126,17 +120,16 @@ def table(
     (`select`), what each row cost, and what was read when. Where a row has a method, a supervised row of the same
     compute stands beside it (`matched`). `pairs=true` compares every row with every other.
 
-    Example: `htr-ssl table configs/table.yaml data.source=words.parquet data.level=word "seeds=[0, 1, 2]"`
+    Example: `htr-ssl table data.source=words.parquet data.level=word "seeds=[0, 1, 2]"`
     """
     from htr_ssl.config import TableConfig
-    from htr_ssl.config.yaml_files import load_config
 
-    loaded = load_config(config, [*(overrides or []), *(["report=test"] if final else [])], TableConfig)
+    whole = loaded([*(config or []), *(["report=test"] if final else [])], TableConfig)
     from htr_ssl.experiments import table as tables
 
-    made = tables.run(loaded, out or Path("runs") / loaded.name, progress=not quiet)
+    made = tables.run(whole, out or Path("runs") / whole.name, progress=not quiet)
     say((made.out / "table.md").read_text(encoding="utf-8"))
-    note(f"{made.out}: table.md, table.csv, table.tex, cells.csv, curve.png ({loaded.report} split)")
+    note(f"{made.out}: table.md, table.csv, table.tex, cells.csv, curve.png ({whole.report} split)")
     fail([named(cell.folder, str(cell.error)) for cell in made.failed], len(made.cells))
 
 

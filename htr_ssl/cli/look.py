@@ -8,15 +8,13 @@ from typing import Annotated
 import typer
 
 from htr_ssl.bars import rows_bar
+from htr_ssl.cli.arguments import Given, loaded
 from htr_ssl.cli.data import Format, Level, LevelOption, Quiet, Source
 from htr_ssl.cli.show import note, say, table
 
 
 def views(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of a pretrain.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those of the file.")
-    ] = None,
+    config: Given = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write (PNG).")] = Path("views.png"),
     run: Annotated[
         Path | None, typer.Option(help="Folder of a finished run: what its method paints is shown too.")
@@ -28,16 +26,15 @@ def views(
 
     Nothing is trained. Images are of the validation split, else of the train split.
 
-    Example: `htr-ssl views configs/pretrain.yaml data.source=lines method=simclr --out views.png`
+    Example: `htr-ssl views data.source=lines method=simclr --out views.png`
     """
     from htr_ssl.config import PretrainConfig
-    from htr_ssl.config.yaml_files import load_config
 
-    loaded = load_config(config, overrides or [], PretrainConfig)
+    whole = loaded(config, PretrainConfig)
     from htr_ssl.files import write_bytes
     from htr_ssl.look.views import sheet
 
-    write_bytes(out, sheet(loaded, samples, seed, run))
+    write_bytes(out, sheet(whole, samples, seed, run))
     say(out)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from htr_ssl import plugins
+from htr_ssl.cli.arguments import Configuration, loaded_of_any_kind
 
 if TYPE_CHECKING:
     from htr_ssl.data.splits.named_splits import NamedSplit
@@ -77,24 +78,22 @@ def _numbers(counts: Mapping[str, int]) -> str:
 
 
 def show(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of a run or table.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
-    yaml: Annotated[bool, typer.Option("--yaml", help="Complete YAML instead, for a file of its own.")] = False,
+    config: Configuration,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Complete YAML with comments, for your own file.")] = False,
 ) -> None:
     """Check a configuration and explain every value.
 
-    Keys decide the kind: `rows` → table, `method` → pretrain, else finetune.
+    The keys of a file decide its command: `rows` → table, `method` → pretrain, else finetune.
 
-    Example: `htr-ssl show configs/table.yaml train.lr=3e-4`
+    Example: `htr-ssl show table train.lr=3e-4`
     """
-    from htr_ssl.config.yaml_files import describe, dump_config, kind_of, load_config
+    from htr_ssl.config.yaml_files import commented, describe
 
-    given = overrides or []
-    loaded = load_config(config, given, kind_of(config, given))
+    whole = loaded_of_any_kind(config)
     if yaml:
-        typer.echo(dump_config(loaded), nl=False)
+        typer.echo(commented(whole), nl=False)
     else:
-        table(("key", "value", "meaning"), describe(loaded))
+        table(("key", "value", "meaning"), describe(whole))
 
 
 def say(text: object) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from htr_ssl.cli.arguments import Configuration, loaded_of_any_kind
 from htr_ssl.cli.show import Name, listing, note, pairs, say, table
 from htr_ssl.errors import UserError
 
@@ -69,10 +70,7 @@ def _speed(value: float | None) -> str:
 
 
 def profile(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of a pretrain or finetune.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those of the file.")
-    ] = None,
+    config: Configuration,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for profile.json and profile.png. [default: runs/NAME/profile]"),
@@ -84,9 +82,9 @@ def profile(
     Loader, augmentation, forward, backward and optimiser in ms per step, the share of padding and the memory. Leaves no
     model and no run.
 
-    Example: `htr-ssl profile configs/finetune.yaml data.source=lines train.batch_size=32`
+    Example: `htr-ssl profile finetune data.source=lines train.batch_size=32`
     """
-    loaded = _training(config, overrides or [])
+    loaded = _training(config)
     from htr_ssl.training import profile as profiling
 
     out = out or Path("runs") / loaded.name / "profile"
@@ -96,19 +94,18 @@ def profile(
     note(f"{out}: profile.json, profile.png")
 
 
-def _training(path: Path, overrides: list[str]) -> PretrainConfig | FinetuneConfig:
+def _training(given: list[str]) -> PretrainConfig | FinetuneConfig:
     """Configuration of one training.
 
     Raises:
         UserError: it is that of a table.
     """
     from htr_ssl.config import FinetuneConfig, PretrainConfig
-    from htr_ssl.config.yaml_files import kind_of, load_config
 
-    kind = kind_of(path, overrides)
-    if not issubclass(kind, PretrainConfig | FinetuneConfig):
-        raise UserError(f"{path}: it is a table of many trainings; profile the configuration of one of them")
-    return load_config(path, overrides, kind)
+    config = loaded_of_any_kind(given)
+    if not isinstance(config, PretrainConfig | FinetuneConfig):
+        raise UserError(f"{given[0]}: it is a table of many trainings; profile the configuration of one of them")
+    return config
 
 
 def _show(result: dict[str, Any]) -> None:

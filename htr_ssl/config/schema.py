@@ -1,7 +1,8 @@
 """Configurations: one YAML file is one complete run; frozen models whose attribute docstrings are the documentation.
 
 Encoders, methods and synthetic data bring their own ``Config``; here they are a mapping whose ``name`` picks the file
-(`PluginConfig`). Reading YAML, overrides and error messages are in `htr_ssl.config.yaml_files`.
+(`PluginConfig`). The defaults are the recommended recipe: a configuration states what differs. Reading YAML,
+overrides and error messages are in `yaml_files`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Precision = Annotated[
     Literal["auto", "32", "bf16"], BeforeValidator(lambda value: "32" if type(value) is int and value == 32 else value)
@@ -67,7 +68,7 @@ class DataConfig(Strict):
     splits: str | None = None
     """Published split to divide the source by (see `htr-ssl splits`), or a .yaml file with a list of your own. None
     takes the splits that the source names."""
-    height: int = Field(48, ge=16, le=256)
+    height: int = Field(40, ge=16, le=256)
     """Height [px] every image is scaled to; the width stays in proportion."""
     max_width: int = Field(2000, ge=64, le=10000)
     """Images wider than this after scaling are squeezed to it [px]."""
@@ -163,15 +164,15 @@ class AugmentConfig(Strict):
 
 
 class TrainConfig(Strict):
-    """Schedule, optimiser and hardware of one training."""
+    """Schedule, optimiser and hardware of one training; the defaults are those of fine-tuning."""
 
-    steps: int = Field(2000, ge=1)
+    steps: int = Field(5000, ge=1)
     """Number of updates."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(16, ge=1)
     """Images per update, over all processes together."""
     optimiser: Literal["muon", "adamw"] = "muon"
     """muon = Muon on the encoder's matrices and AdamW on the rest; adamw = AdamW on everything."""
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(2e-3, gt=0)
     """Peak learning rate of AdamW; Muon's is ten times as high."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay (not on biases and normalisation)."""
@@ -201,6 +202,15 @@ class TrainConfig(Strict):
     """Also log to TensorBoard in the run's folder (needs the extra `track`)."""
 
 
+def _recipe(**values: Any) -> BeforeValidator:
+    """Defaults of a kind of training that are not those of `TrainConfig`, for mappings that leave the keys out."""
+    return BeforeValidator(lambda value: {**values, **value} if isinstance(value, dict) else value)
+
+
+_SELF_SUPERVISED: dict[str, Any] = {"batch_size": 32, "lr": 1e-3}
+_IN_A_TABLE: dict[str, Any] = {"steps": 3000}
+
+
 class PretrainConfig(Strict):
     """Self-supervised pretraining of an encoder on images without text."""
 
@@ -214,16 +224,16 @@ class PretrainConfig(Strict):
     """Architecture (see `htr-ssl encoders`)."""
     init: str | None = None
     """Encoder or recognizer file whose encoder weights to start from."""
-    method: PluginConfig = PluginConfig(name="masked_image")
+    method: PluginConfig = PluginConfig(name="simclr")
     """Objective (see `htr-ssl methods`)."""
-    scope: Scope = "encoder"
+    scope: Scope = "backbone"
     """Part of the encoder that is pretrained and saved: the backbone alone, or with its context model."""
     evaluated: DataConfig | None = None
     """Data that the encoder will be scored on, of the same height and channels: copies of its validation and test
     images are left out; null = the run's own data."""
     transductive: bool = False
     """Keep copies of validation and test images; the model file then says so."""
-    train: TrainConfig = TrainConfig()
+    train: Annotated[TrainConfig, _recipe(**_SELF_SUPERVISED)] = TrainConfig(**_SELF_SUPERVISED)
     """Schedule and hardware."""
 
 
@@ -323,12 +333,31 @@ class Stage(Strict):
     confident readings are labels too in the fine-tuning, which starts where this one did."""
     scope: Scope = "encoder"
     """Part of the encoder that a method pretrains and hands on."""
-    train: TrainConfig = TrainConfig()
-    """Schedule of this stage."""
+    train: Annotated[TrainConfig, _recipe(**_IN_A_TABLE)] = TrainConfig(**_IN_A_TABLE)
+    """Schedule of this stage; a method has the batch size and learning rate of pretraining."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _train(cls, value: Any) -> Any:
+        """Defaults of a method's schedule."""
+        if not isinstance(value, dict) or value.get("method") is None:
+            return value
+        train = value.get("train", {})
+        return {**value, "train": {**_SELF_SUPERVISED, **train}} if isinstance(train, dict) else value
 
 
-def _baseline() -> dict[str, list[Stage]]:
-    return {"supervised": []}
+def _rows() -> dict[str, list[Stage]]:
+    """Rows worth comparing first: no pretraining, synthetic handwriting, a pretext task, a contrastive method, both."""
+    synthetic = Stage(synthetic={"samples": 8000, "hands": 400})
+    rotation = Stage(method=PluginConfig(name="rotation"), train=TrainConfig(steps=6000, **_SELF_SUPERVISED))
+    simclr = Stage(method=PluginConfig(name="simclr"), scope="backbone")
+    return {
+        "supervised": [],
+        "synthetic": [synthetic],
+        "rotation": [rotation],
+        "simclr": [simclr],
+        "simclr+synthetic": [simclr, synthetic],
+    }
 
 
 class TableConfig(Strict):
@@ -342,13 +371,13 @@ class TableConfig(Strict):
     """Images whose train split the methods see instead of that of `data`, of the same height and channels."""
     encoder: PluginConfig = PluginConfig(name="crnn")
     """Architecture of every row."""
-    rows: dict[str, list[Stage]] = Field(default_factory=_baseline)
+    rows: dict[str, list[Stage]] = Field(default_factory=_rows)
     """Row name -> stages before fine-tuning, in order; none = the supervised baseline."""
     baseline: str | None = None
     """Row that the others are compared with; null = the first row without stages."""
     fractions: list[float] = [0.05, 0.1, 1.0]
     """Shares of the train labels."""
-    seeds: dict[float, list[int]] | list[int] = [0]
+    seeds: dict[float, list[int]] | list[int] = [0, 1, 2]
     """Seeds, the same for all fractions or fraction -> seeds."""
     probes: list[Probe] = ["none"]
     """What is trained at the end, a part of the table for each: none = everything (fine-tuning), linear, bilstm = that
@@ -357,7 +386,7 @@ class TableConfig(Strict):
     """Augmentation of every fine-tuning."""
     lm: LanguageConfig | None = None
     """Language model of each cell's own labels; the table then says what is read with and without. null = none."""
-    train: TrainConfig = TrainConfig()
+    train: Annotated[TrainConfig, _recipe(**_IN_A_TABLE)] = TrainConfig(**_IN_A_TABLE)
     """Schedule of every fine-tuning."""
     report: Literal["validation", "test"] = "validation"
     """Split that is scored: validation while something is still being chosen, test once at the end (`--final`)."""

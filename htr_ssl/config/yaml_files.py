@@ -6,6 +6,7 @@ Every mistake of a file and its overrides is reported at once: its place, the ke
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -18,6 +19,8 @@ from htr_ssl.config.plugin_places import PACKAGES, Place, is_model, members, plu
 from htr_ssl.config.schema import Strict
 from htr_ssl.config.yaml_tree import Keys, Tree, dotted, dump, parse
 from htr_ssl.errors import UserError
+
+_COMMENT = 100  # columns of a comment
 
 
 class Row(NamedTuple):
@@ -42,7 +45,7 @@ def load_config(path: Path | None, overrides: Sequence[str], model: type[Model])
     return checked(_read(path, overrides), model)
 
 
-def kind_of(path: Path, overrides: Sequence[str] = ()) -> type[Strict]:
+def kind_of(path: Path | None, overrides: Sequence[str] = ()) -> type[Strict]:
     """Kind of configuration, guessed from its keys: rows → table, method → pretrain, else finetune.
 
     Raises:
@@ -56,6 +59,46 @@ def kind_of(path: Path, overrides: Sequence[str] = ()) -> type[Strict]:
 def dump_config(config: BaseModel) -> str:
     """Complete YAML, accepted again by `load_config`."""
     return dump(plain(checked(Tree(plain(config)), type(config))))
+
+
+def commented(config: BaseModel) -> str:
+    """Complete YAML with the meaning of every key above it, accepted again by `load_config`."""
+    value = plain(checked(Tree(plain(config)), type(config)))
+    places = {place.path: place for place in plugin_places(value, type(config), ()) if place.options}
+    return "\n".join(_block(value, type(config), (), places)) + "\n"
+
+
+def _block(value: Any, annotation: Any, path: Keys, places: dict[Keys, Place]) -> Iterator[str]:
+    """Lines of everything that has lines of its own below a value, not indented."""
+    for key, inner, kind, meaning in _entries(value, annotation, path, places):
+        yield from (f"# {line}" for line in textwrap.wrap(meaning, _COMMENT - 2 * len(path)))
+        below = list(_block(inner, kind, (*path, key), places))
+        line = dump(inner, flow=True)
+        if isinstance(value, list):
+            yield from (("  " if number else "- ") + text for number, text in enumerate(below or [line]))
+        elif below:
+            yield f"{dump(key, flow=True)}:"
+            yield from (f"  {text}" for text in below)
+        else:
+            yield f"{dump(key, flow=True)}: {line}"
+
+
+def _entries(value: Any, annotation: Any, path: Keys, places: dict[Keys, Place]) -> list[tuple[Any, Any, Any, str]]:
+    """Key, value, kind and meaning of everything that has lines of its own below a value; empty if it is one line."""
+    if place := places.get(path):
+        model = place.config()
+        named = [("name", place.options["name"], str, "")] if place.named else []
+        own = {name: field for name, field in model.model_fields.items() if name in place.options}
+        return named + [(name, place.options[name], field.annotation, _meaning(field)) for name, field in own.items()]
+    for member in members(annotation):
+        if is_model(member) and isinstance(value, dict):
+            fields = member.model_fields.items()
+            return [(name, value[name], field.annotation, _meaning(field)) for name, field in fields if name in value]
+        if value and get_origin(member) in (dict, list) and _holds_model(member):
+            inner = get_args(member)[-1]
+            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            return [(key, item, inner, "") for key, item in pairs]
+    return []
 
 
 def describe(config: BaseModel | type[BaseModel]) -> list[Row]:

@@ -135,6 +135,8 @@ def dump(value: Any, flow: bool = False) -> str:
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, default_flow_style=flow or None
     )
+    if flow and isinstance(value, str) and "\n" in text.removesuffix("...\n").rstrip("\n"):
+        text = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, width=width, default_style='"')
     return text.removesuffix("...\n").rstrip("\n") if flow else text
 
 

@@ -97,6 +97,23 @@ def test_missing_configuration(run, tmp_path, command):
     assert "there is no such file" in err
 
 
+def test_no_file_is_needed_anywhere(run, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    small = ["data.level=word", "data.height=16", "train.steps=1", "train.batch_size=2", "train.threads=1"]
+    assert run("finetune", f"data.source={words}", *small, "--quiet")[0] == 0
+    assert Path("runs/finetune/model.safetensors").is_file()
+    code, out, _ = run("show", "finetune", "--yaml", "train.steps=7")
+    assert code == 0
+    Path("mine.yaml").write_text(out, encoding="utf-8")
+    assert "# Number of updates.\n  steps: 7\n" in out
+    assert run("show", "mine.yaml", "--yaml") == (0, out, "")
+    assert "simclr" in run("show", "pretrain")[1]
+    Path("a=b.yaml").write_text("name: x", encoding="utf-8")
+    assert run("show", "a=b.yaml", "--yaml", "train.steps=7")[1].endswith(out.partition("\n")[2].partition("\n")[2])
+    code, _, err = run("finetune", "no.yaml", "train.steps=7")
+    assert (code, "no.yaml: there is no such file" in err) == (2, True)
+
+
 @pytest.mark.parametrize("command", ["evaluate", "transcribe"])
 def test_missing_model(run, tmp_path, command):
     more = [tmp_path, "--out", tmp_path / "out"] if command == "transcribe" else []

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from htr_ssl import plugins
 from htr_ssl.config import DataConfig, FinetuneConfig, Joint, PluginConfig, PretrainConfig, Strict, TableConfig
-from htr_ssl.config.yaml_files import describe, dump_config, kind_of, load_config
+from htr_ssl.config.yaml_files import commented, describe, dump_config, kind_of, load_config
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.plan import check
 
@@ -279,12 +280,76 @@ def test_configurations_are_found():
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_configurations_are_complete_runs(path):
-    config = load_config(path, [], kind_of(path))
+def test_configurations_are_named_experiments(path, tmp_path):
+    """They can be loaded, and every value in them differs from the recipe."""
+    kind = kind_of(path)
+    config = load_config(path, [], kind)
     assert config.name == path.stem
     if isinstance(config, TableConfig):
         check(config)
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
+    whole = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert [
+        keys
+        for keys in leaves(whole)
+        if keys[-1] != "name" and load(tmp_path, yaml.safe_dump(without(whole, keys)), model=kind) == config
+    ] == []
+
+
+def leaves(value, above=()):
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if isinstance(inner, dict) and inner:
+            yield from leaves(inner, (*above, key))
+        elif key != "rows":
+            yield (*above, key)
+
+
+def without(value, keys):
+    if len(keys) == 1:
+        return {key: inner for key, inner in value.items() if key != keys[0]}
+    return {**value, keys[0]: without(value[keys[0]], keys[1:])}
+
+
+@pytest.mark.parametrize("path", [None, *CONFIGS], ids=str)
+def test_commented_configurations_are_complete(path, tmp_path):
+    for kind in KINDS if path is None else [kind_of(path)]:
+        config = load_config(path, [], kind)
+        text = commented(config)
+        assert load(tmp_path, text, model=kind) == config
+        rows = describe(config)
+        assert text.count("# ") >= len(rows)
+        assert all(row.meaning.split()[0] in text for row in rows)
+
+
+@pytest.mark.parametrize("text", ["a: b", "# c", " x", "no", "1e3", "é, [x]", "two\nlines", "'"])
+def test_commented_values_are_the_same(tmp_path, text):
+    values = {"name": text, "rows": {text: [{"synthetic": {"text": text}}], "b": []}, "seeds": {0.05: [1], 1.0: []}}
+    config = load_config(None, [], TableConfig).model_copy(update={"name": text})
+    assert load(tmp_path, commented(config), model=TableConfig).name == text
+    config = TableConfig.model_validate(values)
+    loaded = load(tmp_path, commented(config), model=TableConfig)
+    assert yaml.safe_load(dump_config(loaded)) == yaml.safe_load(dump_config(config))
+
+
+def test_the_recipe_depends_on_the_kind_of_training(tmp_path):
+    """Also where a file or an override gives only some of a schedule's keys."""
+    finetuning, pretraining = load(tmp_path, "{}"), load(tmp_path, "{}", model=PretrainConfig)
+    assert (finetuning.data.height, finetuning.train.steps, finetuning.train.batch_size) == (40, 5000, 16)
+    assert (pretraining.method.name, pretraining.scope, pretraining.train.batch_size) == ("simclr", "backbone", 32)
+    for kind in KINDS:
+        whole = load_config(None, [], kind).train
+        assert load(tmp_path, "train: {steps: 7}", model=kind).train == whole.model_copy(update={"steps": 7})
+        assert load_config(None, ["train.steps=7"], kind).train.lr == whole.lr
+        assert kind(train={"steps": 7}).train.lr == kind().train.lr == whole.lr
+    rows = "rows: {a: [{method: simclr}, {synthetic: {}, train: {steps: 5}}], b: [{method: byol, train: {lr: 3.0}}]}"
+    table = load(tmp_path, rows, model=TableConfig)
+    [method, synthetic], [own] = table.rows["a"], table.rows["b"]
+    assert (method.train.lr, method.train.batch_size, method.train.steps) == (1e-3, 32, 3000)
+    assert (synthetic.train.lr, synthetic.train.batch_size, synthetic.train.steps) == (2e-3, 16, 5)
+    assert (own.train.lr, own.train.batch_size) == (3.0, 32)
+    assert mistakes(tmp_path, "rows: {a: [{method: simclr, train: 5}]}", model=TableConfig) == [
+        "run.yaml:1: rows.a.0.train: expected a mapping (key: value), got 5"
+    ]
 
 
 def test_plugins_are_found():
