@@ -42,6 +42,7 @@ result = htr_ssl.table(
     data=DATA,
     rows={"supervised": [], "simclr": [{"method": "simclr", "scope": "backbone", "train": TRAIN}]},
     fractions=[1.0],
+    seeds=[0],
     train=TRAIN,
     out=OUT / "table",
 )

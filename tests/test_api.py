@@ -79,7 +79,9 @@ def test_evaluation(runs, tmp_path):
 
 
 def test_table(tmp_path):
-    result = htr_ssl.table(data=DATA, fractions=[1.0], train=TRAIN, out=tmp_path / "t", progress=False)
+    result = htr_ssl.table(
+        data=DATA, rows={"supervised": []}, fractions=[1.0], seeds=[0], train=TRAIN, out=tmp_path / "t", progress=False
+    )
     assert not result.failed
     assert result.figure.is_file()
     assert any("supervised" in row.values() for row in result.rows)

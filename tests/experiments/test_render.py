@@ -63,7 +63,7 @@ def test_caption_states_the_protocol(results):
         "The weights after the last step are scored, no validation label decides",
         "The validation split is read once per cell, after training; the test split is not opened",
         "crnn (preset small",
-        "masked_image (2000 steps of 32 images, Muon, peak learning rate 0.001)",
+        "masked_image (3000 steps of 32 images, Muon, peak learning rate 0.001)",
         "with seed 0, and shared by all fractions and seeds",
         "NFC, single spaces",
         "WAcc is the share of word images read exactly",
@@ -100,11 +100,11 @@ def test_caption_says_what_each_row_was_trained_with(tmp_path):
     text = caption(collected(tmp_path / "other", {}, rows=rows))
     assert "Self-supervision does not see equally many images (steps × batch size): a 300, b 300, c 300, d 600" in text
     assert (
-        "CTC on synthetic handwriting (2000 steps of 32 images, Muon, peak learning rate 0.001, samples 70) then"
+        "CTC on synthetic handwriting (3000 steps of 16 images, Muon, peak learning rate 0.002, samples 70) then"
         in text
     )
     assert (
-        "backbone only) then pseudo-labels (2000 steps of 32 images, Muon, peak learning rate 0.001, keep 20 %)" in text
+        "backbone only) then pseudo-labels (3000 steps of 16 images, Muon, peak learning rate 0.002, keep 20 %)" in text
     )
     assert "Under a probe" not in text
 
@@ -210,6 +210,7 @@ def test_lines_show_one_minus_wer_beside_wacc(tmp_path):
     read = [("a b", "a x y z b")] * 5 + [("a b", "a b")] * 5
     items = [Prediction(str(i), f"p{i}", "", *texts, 1.0) for i, texts in enumerate(read)]
     value = {"data": {"source": "a.parquet", "level": "line"}, "rows": {"supervised": []}, "fractions": [1.0]}
+    value["seeds"] = [0]
     config = TableConfig.model_validate(value)
     write_text(tmp_path / "config.yaml", dump_config(config))
     put_result(table.collect(tmp_path).config, tmp_path, "supervised", 1.0, 0, items)
