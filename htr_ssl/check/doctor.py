@@ -14,7 +14,7 @@ import numpy as np
 
 from htr_ssl import plugins
 from htr_ssl.check.finding import SEVERITIES, Example, Finding
-from htr_ssl.check.survey import HEIGHT, Progress, Survey, survey
+from htr_ssl.check.survey import Progress, Survey, Training, survey
 from htr_ssl.data.describe import split_counts
 from htr_ssl.data.samples import Samples
 from htr_ssl.text.charset import NORMALISATION
@@ -75,8 +75,8 @@ class Report:
 
     def widths(self) -> str:
         """The percentiles in words, empty if there are none."""
-        found = self.percentiles()
-        return f"{found[1]} px at {HEIGHT} px of height (5 % below {found[0]}, 5 % above {found[2]})" if found else ""
+        found, height = self.percentiles(), self.survey.training.data.height
+        return f"{found[1]} px at {height} px of height (5 % below {found[0]}, 5 % above {found[2]})" if found else ""
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for programs: the same source gives the same, with every example."""
@@ -87,7 +87,7 @@ class Report:
             "normalisation": NORMALISATION,
             "facts": dict(sorted(self.survey.samples.facts.items())),
             "splits": self.splits(),
-            f"widths_at_{HEIGHT}": self.percentiles(),
+            f"widths_at_{self.survey.training.data.height}": self.percentiles(),
             "characters": self.characters(),
             "findings": [
                 {
@@ -106,7 +106,13 @@ class Report:
         }
 
 
-def check(samples: Samples, threads: int = 0, progress: Progress | None = None, unlabelled: bool = False) -> Report:
+def check(
+    samples: Samples,
+    threads: int = 0,
+    progress: Progress | None = None,
+    unlabelled: bool = False,
+    training: Training | None = None,
+) -> Report:
     """Reads every image and text and asks every check.
 
     Args:
@@ -114,10 +120,11 @@ def check(samples: Samples, threads: int = 0, progress: Progress | None = None, 
         threads: at work; 0 = one per CPU.
         progress: called with the rows done and of all.
         unlabelled: whether the data is meant for pretraining only, so that no text is missed.
+        training: what will be done with the data; None = the recipe.
     """
     modules = {name: plugins.load(CHECKS, name) for name in plugins.names(CHECKS)}
     measures = {name: module.measure for name, module in modules.items() if hasattr(module, "measure")}
-    read = survey(samples, measures, threads, progress, unlabelled)
+    read = survey(samples, measures, threads, progress, unlabelled, training)
     findings = [finding for module in modules.values() for finding in module.find(read)]
     return Report(read, sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 

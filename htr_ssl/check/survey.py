@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,21 +13,16 @@ import cv2
 import numpy as np
 
 from htr_ssl import environment
-from htr_ssl.config import DataConfig
+from htr_ssl.config import FinetuneConfig, PretrainConfig, TableConfig
 from htr_ssl.data.images import MIN_WIDTH, decode
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 
-HEIGHT = DataConfig().height
-"""Height [px] at which widths are judged: that of training unless `data.height` says otherwise."""
-MAX_WIDTH = DataConfig().max_width
-"""Width [px] to which wider strips are squeezed."""
-STRIDE = 4
-"""Pixels of width per frame of the encoders."""
 CHUNK = 64
 """Rows that a thread reads at a time."""
 
 Progress = Callable[[int, int], None]
+Training = FinetuneConfig | PretrainConfig | TableConfig
 Measure = Callable[["Picture"], Any]
 
 
@@ -64,6 +59,7 @@ class Survey:
         sizes: height and width of the readable images [px], (R, 2).
         measured: name of a check -> what its `measure` returned for the readable images, (R, …).
         unlabelled: whether the data is meant for pretraining only, so that no text is missed.
+        training: what will be done with the data: height, largest width, encoder, shares of the splits.
     """
 
     samples: Samples
@@ -78,12 +74,26 @@ class Survey:
     sizes: np.ndarray
     measured: dict[str, np.ndarray]
     unlabelled: bool = False
+    training: Training = field(default_factory=FinetuneConfig)
 
     @cached_property
     def widths(self) -> np.ndarray:
-        """Widths of the readable images at `HEIGHT` [px], not yet squeezed to `MAX_WIDTH`, (R,)."""
-        widths: np.ndarray = np.rint(self.sizes[:, 1] * HEIGHT / self.sizes[:, 0]).clip(min=MIN_WIDTH).astype(int)
+        """Widths of the readable images at the height of training [px], not yet squeezed, (R,)."""
+        scaled = self.sizes[:, 1] * self.training.data.height / self.sizes[:, 0]
+        widths: np.ndarray = np.rint(scaled).clip(min=MIN_WIDTH).astype(int)
         return widths
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """Frames that the encoder makes of the readable images, (R,)."""
+        import torch
+
+        from htr_ssl.model_file import build_encoder
+
+        data, encoder = self.training.data, self.training.encoder
+        built = build_encoder(encoder.name, encoder.options(), data.height, data.channels)
+        frames: np.ndarray = built.frames(torch.from_numpy(np.minimum(self.widths, data.max_width))).numpy()
+        return frames
 
     @cached_property
     def labelled(self) -> list[int]:
@@ -123,6 +133,7 @@ def survey(
     threads: int = 0,
     progress: Progress | None = None,
     unlabelled: bool = False,
+    training: Training | None = None,
 ) -> Survey:
     """Reads every image and text.
 
@@ -132,6 +143,7 @@ def survey(
         threads: at work; 0 = one per CPU.
         progress: called with the rows done and of all.
         unlabelled: whether the data is meant for pretraining only.
+        training: what will be done with the data; None = the recipe.
     """
     ids = [str(name) for name in samples.column("id")]
     parts: dict[int, _Part] = {}
@@ -154,6 +166,7 @@ def survey(
         _stacked([part.sizes for part in ordered]).reshape(-1, 2),
         {name: _stacked([part.values[name] for part in ordered]) for name in measures},
         unlabelled,
+        training or FinetuneConfig(),
     )
 
 

@@ -1,7 +1,10 @@
 """The doctor: every kind of finding on data made to have it, and none on data that has not."""
 
 import io
+import json
+import sys
 import unicodedata
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,8 +17,13 @@ from PIL import Image
 
 from htr_ssl.check.alike import TWINS
 from htr_ssl.check.doctor import check
+from htr_ssl.cli import main
+from htr_ssl.config import FinetuneConfig
+from htr_ssl.data.images import MIN_WIDTH
 from htr_ssl.data.reading import read
+from htr_ssl.errors import UserError
 from htr_ssl.text.charset import frames_needed
+from htr_ssl.training import finetune
 
 KINDS = set(
     """
@@ -187,7 +195,7 @@ def test_sizes(diagnose):
     assert not {"tiny", "squeezed", "width_outlier"} & set(diagnose(rows))
     rows += [
         row(100, image=scribble(100, 40, 8)),
-        row(101, image=scribble(101, 2100, 48)),
+        row(101, image=scribble(101, 2500, 48)),
         row(102, None, image=scribble(102, 1500, 48)),
         row(103, "a long text on a wide line", image=scribble(103, 1500, 48)),
     ]
@@ -202,11 +210,12 @@ def test_sizes(diagnose):
 @given(text=st.text("ab", min_size=1, max_size=40), width=st.integers(8, 160))
 def test_texts_that_ctc_cannot_write(tmp_path_factory, text, width):
     rows = [*sound(), row(50, text, image=scribble(50, width))]
+    frames = -(-max(MIN_WIDTH, round(width * 40 / 48)) // 4)
     report = check(read(source(tmp_path_factory.mktemp("ctc"), rows)))
     found = [
         example.rows for finding in report.findings if finding.kind == "infeasible" for example in finding.examples
     ]
-    assert found == ([(20,)] if frames_needed([ord(sign) for sign in text]) > -(-width // 4) else [])
+    assert found == ([(20,)] if frames_needed([ord(sign) for sign in text]) > frames else [])
 
 
 def test_many_texts_that_ctc_cannot_write_are_an_error(diagnose):
@@ -527,3 +536,61 @@ def test_every_finding_is_explained():
 
     text = Path(__file__).parents[2].joinpath("docs", "check.md").read_text(encoding="utf-8")
     assert sorted(kind for kind in KINDS if f"`{kind}`" not in text) == []
+
+
+def narrow(folder: Path, count: int = 60) -> Path:
+    """Lines that give 10 frames at 40 px and 12 at 48 px; their labels need 11."""
+    for number in range(count):
+        path = folder / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scribble(number, width=48, height=48)).save(path)
+        path.with_suffix(".gt.txt").write_text("abcdefghijk", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("given", "infeasible"),
+    [
+        ([], 60),
+        (["data.height=48"], 0),
+        (["data.height=48", "data.max_width=64"], 0),
+        (["data.height=160", "data.max_width=64"], 0),
+        (["data.height=96", "encoder=vit_strips"], 0),
+        (["data.height=32", "method=simclr"], 60),
+        (["rows={a: []}", "data.height=44"], 0),
+        (["rows={a: []}", "data.height=40"], 60),
+    ],
+)
+def test_data_is_judged_as_training_will_see_it(tmp_path, capsys, monkeypatch, given, infeasible):
+    """What the check calls sound is what finetune takes; what it refuses, finetune refuses."""
+    folder = narrow(tmp_path / "lines", 60)
+    monkeypatch.setattr(sys, "argv", ["htr-ssl", "data", "check", str(folder), *given, "--json", "--quiet"])
+    with pytest.raises(SystemExit):
+        main()
+    report = json.loads(capsys.readouterr().out)
+    counts = {finding["kind"]: finding["count"] for finding in report["findings"]}
+    assert counts.get("infeasible", 0) == infeasible
+    config = tmp_path / "run.yaml"
+    config.write_text("data: {height: 48}\n" if not infeasible else "data: {height: 40}\n", encoding="utf-8")
+    if not given:
+        train = {"steps": 1, "threads": 1, "device": "cpu"}
+        for height, wrong in ((40, True), (48, False)):
+            run = FinetuneConfig(data={"source": str(folder), "height": height}, train=train)
+            if wrong:
+                with pytest.raises(UserError, match="every label is too long for its image"):
+                    finetune.run(run, tmp_path / str(height), progress=False)
+            else:
+                finetune.run(run, tmp_path / str(height), progress=False)
+        monkeypatch.setattr(
+            sys, "argv", ["htr-ssl", "data", "check", str(folder), "--config", str(config), "--json", "-q"]
+        )
+        with pytest.raises(SystemExit):
+            main()
+        assert "px of height" in capsys.readouterr().out
+
+
+def test_shares_of_the_splits_are_those_that_training_draws(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["htr-ssl", "data", "check", str(narrow(tmp_path, 4)), "data.test=0.3", "--quiet"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "10% and 30% of the labelled images" in capsys.readouterr().out

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from htr_ssl.check.finding import Finding, Severity
 from htr_ssl.check.survey import Survey
-from htr_ssl.config import DataConfig
 
 
 def find(survey: Survey) -> Iterator[Finding]:
@@ -19,10 +18,11 @@ def find(survey: Survey) -> Iterator[Finding]:
         return
     labelled = Counter(survey.splits[row] for row in survey.labelled)
     if any(survey.splits):
-        yield from _of_named_splits(labelled)
+        yield from _of_named_splits(labelled, survey.training.data.validation)
     else:
-        share = f"{DataConfig().validation:.0%} each"
-        advice = f"{share} of the labelled images will be drawn for validation and test; `data split` writes them down."
+        data = survey.training.data
+        shares = f"{data.validation:.0%} and {data.test:.0%}"
+        advice = f"{shares} of the labelled images will be validation and test; `data split` writes them down."
         yield Finding("no_splits", "note", "the source names no splits", advice)
         if not any(survey.pages[row] or survey.writers[row] for row in survey.labelled):
             advice = (
@@ -32,7 +32,7 @@ def find(survey: Survey) -> Iterator[Finding]:
             yield Finding("no_pages", "warning", "neither splits nor pages nor writers are known", advice)
 
 
-def _of_named_splits(labelled: Counter[str | None]) -> Iterator[Finding]:
+def _of_named_splits(labelled: Counter[str | None], share: float) -> Iterator[Finding]:
     unnamed = labelled[None]
     if not labelled["train"] and not unnamed:
         advice = "There is nothing to learn from: put labelled images into train, or draw splits with `data split`."
@@ -41,7 +41,7 @@ def _of_named_splits(labelled: Counter[str | None]) -> Iterator[Finding]:
         advice = "Nothing could be measured: put labelled images into test, or draw splits with `data split`."
         yield Finding("no_test", "error", "no image of test has a text", advice)
     if not labelled["validation"]:
-        advice = f"{DataConfig().validation:.0%} of train will be drawn for it, whole pages or writers where known."
+        advice = f"{share:.0%} of train will be drawn for it, whole pages or writers where known."
         yield Finding("no_validation", "note", "no image of validation has a text", advice)
     if unnamed:
         advice = "They count as train. Name their split, or none at all."

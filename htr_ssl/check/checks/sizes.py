@@ -8,7 +8,7 @@ import numpy as np
 
 from htr_ssl.check.finding import Example, Finding, graver_if_many
 from htr_ssl.check.robust import spread
-from htr_ssl.check.survey import HEIGHT, MAX_WIDTH, Survey
+from htr_ssl.check.survey import Survey
 from htr_ssl.data.images import MIN_WIDTH
 
 TINY = 12
@@ -32,14 +32,15 @@ def find(survey: Survey) -> Iterator[Finding]:
             "Export them larger, or take them away.",
             _examples(survey, tiny, heights),
         )
-    squeezed = survey.widths > MAX_WIDTH
+    data = survey.training.data
+    squeezed = survey.widths > data.max_width
     if squeezed.any():
         yield Finding(
             "squeezed",
             graver_if_many(int(squeezed.sum()), len(survey.ids)),
             "wider than data.max_width",
-            f"At {HEIGHT} px of height they are wider than {MAX_WIDTH} px and will be squeezed: several lines or a "
-            "page in one image? Else raise data.max_width.",
+            f"At {data.height} px of height they are wider than {data.max_width} px and will be squeezed: "
+            "several lines or a page in one image? Else raise data.max_width.",
             _examples(survey, squeezed, -survey.widths),
         )
     unread = np.array([not survey.texts[row] for row in survey.readable.tolist()])  # else see text_fit
