@@ -115,7 +115,9 @@ def test_other_data_is_not_divided_by_the_split_of_the_model(made, folder):
 def test_older_tables_stay_valid():
     """Without a named split a cell has the hash it had before there were any, so that its result still counts."""
     train = {"optimiser": "adamw", "steps": 2000, "batch_size": 32, "lr": 1e-3}
-    config = TableConfig(data=DataConfig(height=48), rows={"supervised": []}, seeds=[0], train=train, select="validation")
+    config = TableConfig(
+        data=DataConfig(height=48), rows={"supervised": []}, seeds=[0], train=train, select="validation"
+    )
     cell = plan.plan(config, Path("x"))[0]
     assert plan.cell_hash(config, cell) == "1f74e0e4865598b824eefbc6bb90a905b14f306086661aa4993bdd62aac7d084"
     named = config.model_copy(update={"data": DataConfig(height=48, splits="iam-rwth")})
