@@ -69,7 +69,7 @@ def test_evaluation_says_both_and_predictions_are_those_with_the_language_model(
 
 
 def test_a_table_says_what_is_read_with_and_without(tmp_path):
-    config = TableConfig(data=DATA, train=TRAIN, fractions=[0.5], lm={"order": 3})
+    config = TableConfig(data=DATA, rows={"supervised": []}, seeds=[0], train=TRAIN, fractions=[0.5], lm={"order": 3})
     made = table.run(config, tmp_path / "table", progress=False)
     (cell,) = made.cells
     assert not cell.error
