@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from htr_ssl import environment
+from htr_ssl.data.identity import mark
 from htr_ssl.data.images import decode, to_height
 from htr_ssl.data.readers.parquet import FACTS
 from htr_ssl.data.samples import COLUMNS, Samples
@@ -123,7 +124,7 @@ class _Job:
         if splits is not None:
             self.columns["split"] = list(splits)
         self.facts = {"height": str(height)} if height else {}
-        self.key = sha256(json.dumps([self.columns, height, encoding, PART], ensure_ascii=False))
+        self.key = sha256(json.dumps([self.columns, height, encoding, PART, mark(samples)["files"]]))
 
     def part(self, start: int) -> pa.Table:
         """Rows from `start` on; what cannot be read is named in the metadata."""

@@ -122,27 +122,18 @@ def stored_size(path: Path) -> tuple[int, int]:
     return size
 
 
-def resolution(path: Path) -> float | None:
-    """Dots per inch that an image file states of itself, None if it states none."""
-    dots = _head(path, "dpi", None)
-    return float(dots) if dots else None
-
-
 def is_pdf(path: Path) -> bool:
     """Whether the file's name ends as a PDF's does."""
     return path.suffix.lower() == ".pdf"
 
 
 def _head(path: Path, what: str, otherwise: Any) -> Any:
-    """Orientation, size or resolution from an image file's head."""
+    """Orientation or size from an image file's head."""
     try:
         with warnings.catch_warnings(action="ignore"), path.open("rb") as file, Image.open(file) as picture:
             if what == "size":  # of TIFF files Pillow gives that of the turned image
                 tags = getattr(picture, "tag_v2", {})
                 return (tags[256], tags[257]) if picture.format == "TIFF" else picture.size
-            if what == "dpi":
-                dots = float(picture.info.get("dpi", (0, 0))[0])
-                return dots if 20 <= dots <= 10_000 else None
             value = picture.getexif().get(0x0112, 1)
             return value if value in range(1, 9) else 1
     except Exception:  # what is wrong with it is said when it is decoded

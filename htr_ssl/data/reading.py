@@ -31,6 +31,8 @@ def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sam
     if str(source).startswith(HUB):
         source = fetched(str(source))
     root = Path(source).expanduser()
+    if root.is_file() and root.suffix.lower() in ARCHIVES:
+        raise UserError(f"{root}: an archive is not read; unpack it and give the folder")
     reader = None if format == "auto" else plugins.load(READERS, format)
     if not root.exists():
         raise UserError(_missing(root))

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from htr_ssl.layout.document import Line
+from htr_ssl.layout.estimate import inked
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -37,6 +38,9 @@ def crop(image: np.ndarray, line: Line) -> Array:
     mask = np.zeros((rows, columns), np.uint8)
     cv2.fillPoly(mask, [np.round(placed).astype(np.int32)], 1)
     tone = _tone(piece, mask)
+    if line.estimated:
+        written = inked(piece, mask, tone)
+        piece, mask = piece[written], mask[written]
     return cv2.copyTo(piece, mask, np.full_like(piece, tone))  # type: ignore[return-value]
 
 

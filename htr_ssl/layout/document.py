@@ -60,6 +60,7 @@ class Line:
         text: transcription, as read or as the XML states it, None before recognition.
         confidence: of the text, in [0, 1], or None.
         kind: what the line is (`main`, `margin`, `between` lines, `vertical`, `cell` of a table), or None.
+        estimated: whether the outline is a guess from baselines alone, which `crop` fits to the ink.
         found: the finder's confidence that this is one line of text, in [0, 1], or None if nothing was guessed.
         orientation: turn to the right that levels the line, as its file states it [degrees], or None. A baseline says
             more exactly how steep a line is; then this only tells whether the line stands on its head.
@@ -76,6 +77,7 @@ class Line:
     found: float | None = None
     orientation: float | None = None
     words: list[Word] = field(default_factory=list)
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Page:
         xml: PAGE or ALTO file that its lines come from, or None.
         made: how it was read, or None.
         left_out: lines that were found and left out: nothing could be read there, or only with too little confidence.
+        sure: whether the image is the one that the file names, or that is called like the file.
     """
 
     image: Path
@@ -124,6 +127,7 @@ class Page:
     xml: Path | None = None
     made: Made | None = None
     left_out: int = 0
+    sure: bool = True
 
     @property
     def text(self) -> str:

@@ -12,6 +12,7 @@ from lxml import etree
 
 from htr_ssl.layout import orientation
 from htr_ssl.layout.document import Line
+from htr_ssl.layout.estimate import estimate
 
 MAX_COORDINATE = 1e6
 """Largest absolute coordinate believed [px]."""
@@ -29,7 +30,9 @@ def lines_of(page: etree._Element, height: int, words: bool = False, refused: li
     Raises:
         ValueError: `refused` is not given and a number is none or beyond `MAX_COORDINATE`, or a line has no position.
     """
-    ranks = {reference: rank for rank, reference in enumerate(_references(page.getroottree().getroot()))}
+    ranks: dict[str, int] = {}
+    for reference in _references(page.getroottree().getroot()):
+        ranks.setdefault(reference, len(ranks))
     found: list[tuple[tuple[object, ...], Line, etree._Element]] = []
     used: set[str] = set()
     places: dict[etree._Element | None, int] = {}  # of blocks, in the order of the file
@@ -48,7 +51,8 @@ def lines_of(page: etree._Element, height: int, words: bool = False, refused: li
             continue
         at_end = next(element.iterancestors("{*}BottomMargin"), None) is not None
         place = 0 if block is None else _custom_rank(block), places.setdefault(block, len(places))
-        rank = ranks.get(line.id, ranks.get(region or "", len(ranks)))
+        named = (_id(above) or "" for above in (element, *element.iterancestors()))
+        rank = next((ranks[name] for name in named if name in ranks), len(ranks))
         if not line.id or line.id in used:
             line = replace(line, id=next(name for name in _numbered("line", position + 1) if name not in used))
         used.add(line.id)
@@ -57,13 +61,7 @@ def lines_of(page: etree._Element, height: int, words: bool = False, refused: li
     if words:
         return _all_words([(line, element) for _, line, element in found], refused)
     lines = [line for _, line, _ in found]
-    heights = [float(np.ptp(line.polygon[:, 1])) for line in lines if len(line.polygon)]
-    band = float(np.median(heights)) if heights else height / 40
-    for line in lines:
-        if not len(line.polygon):
-            assert line.baseline is not None
-            above, below = np.array([0, 0.75 * band]), np.array([0, 0.25 * band])
-            line.polygon = np.concatenate([line.baseline - above, line.baseline[::-1] + below])
+    estimate(lines, height)
     return lines
 
 
@@ -101,8 +99,7 @@ def _words(line: etree._Element, name: str, refused: list[str] | None) -> Iterat
 
 def _content(string: etree._Element) -> tuple[str | None, float | None]:
     """Text and confidence of an ALTO word."""
-    confidence = string.get("WC")
-    return _stated(string.get("CONTENT")), _share(number(confidence)) if confidence else None
+    return _stated(string.get("CONTENT")), _share(string.get("WC"))
 
 
 def local_name(element: etree._Element) -> str:
@@ -135,7 +132,7 @@ def _group(element: etree._Element) -> Iterator[str]:
     reference = element.get("regionRef") or element.get("REF")
     if reference:
         yield reference
-    for child in sorted(element, key=lambda child: number(child.get("index") or "0")):
+    for child in sorted(element, key=_index):
         yield from _group(child)
 
 
@@ -150,8 +147,8 @@ def _outline(element: etree._Element) -> np.ndarray:
     shape = element.find("{*}Coords")
     shape = element.find("{*}Shape/{*}Polygon") if shape is None else shape
     if shape is not None:
-        points = _points(shape.get("points") or shape.get("POINTS") or "")
-        if len(points) >= 3:
+        points = _stated_points(shape)
+        if len(points) >= 3 and np.ptp(points, axis=0).all():
             return points
     values = _boxes([element])
     if not values[:, 2:].all(1).any():
@@ -172,7 +169,10 @@ def _boxes(elements: list[etree._Element]) -> np.ndarray:
 def _baseline(element: etree._Element) -> np.ndarray | None:
     """Baseline of a line; ALTO 2 and 3 state only its height."""
     baseline = element.find("{*}Baseline")
-    text = element.get("BASELINE") if baseline is None else baseline.get("points")
+    if baseline is not None:
+        points = _stated_points(baseline)
+        return points if len(points) >= 2 else None
+    text = element.get("BASELINE")
     if not text or not text.strip():
         return None
     if re.fullmatch(r"[^\s,]+", text.strip()):
@@ -180,6 +180,14 @@ def _baseline(element: etree._Element) -> np.ndarray | None:
         return np.array([[left, number(text)], [left + width, number(text)]]) if width else None
     points = _points(text)
     return points if len(points) >= 2 else None
+
+
+def _stated_points(element: etree._Element) -> np.ndarray:
+    """Points of an outline or baseline: an attribute, or elements as in PAGE 2010."""
+    stated = element.get("points") or element.get("POINTS")
+    if stated is None:
+        stated = " ".join(f"{point.get('x')},{point.get('y')}" for point in element.findall("{*}Point"))
+    return _points(stated)
 
 
 def _points(text: str) -> np.ndarray:
@@ -207,15 +215,29 @@ def _text(element: etree._Element) -> tuple[str | None, float | None]:
         for child in strings:
             glue = "" if local_name(child) == "HYP" or not parts else gap
             parts.append(glue + (" " if local_name(child) == "SP" else child.get("CONTENT") or ""))
-        scores = [number(child.get("WC") or "") for child in strings if child.get("WC")]
-        return _stated("".join(parts)), _share(float(np.mean(scores))) if scores else None
-    equivalents = sorted(element.findall("{*}TextEquiv"), key=lambda item: number(item.get("index") or "0"))
-    if equivalents:
-        confidence = equivalents[0].get("conf")
-        text = equivalents[0].findtext("{*}Unicode")
-        return _stated(text), _share(number(confidence)) if confidence else None
+        scores = [score for child in strings if (score := _share(child.get("WC"))) is not None]
+        return _stated("".join(parts)), float(np.mean(scores)) if scores else None
+    for equivalent in sorted(element.findall("{*}TextEquiv"), key=_index):
+        text = _stated(equivalent.findtext("{*}Unicode")) or _stated(equivalent.findtext("{*}PlainText"))
+        if text:
+            return text, _share(equivalent.get("conf"))
     words = [_text(word)[0] or "" for word in element.findall("{*}Word")]
     return _stated(" ".join(words)), None
+
+
+def _index(element: etree._Element) -> float:
+    """Rank that an element states; 0 if it states none that can be used."""
+    value = _usable(element.get("index"))
+    return 0.0 if value is None else value
+
+
+def _usable(text: str | None) -> float | None:
+    """Finite number, None if the text is none."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _stated(text: str | None) -> str | None:
@@ -223,5 +245,7 @@ def _stated(text: str | None) -> str | None:
     return " ".join(re.split(r"[ \t\r\n]+", text.strip(" \t\r\n"))) or None if text else None
 
 
-def _share(value: float) -> float:
-    return min(max(value, 0.0), 1.0)
+def _share(text: str | None) -> float | None:
+    """Confidence; None if it is no number in [0, 1], which never decides about a text."""
+    value = _usable(text)
+    return value if value is not None and 0 <= value <= 1 else None

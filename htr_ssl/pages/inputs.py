@@ -18,6 +18,7 @@ from htr_ssl.folders import files, is_image, natural
 from htr_ssl.layout.xml import FOLDERS, is_page_xml, read_xml, root_kind
 from htr_ssl.pages import iiif
 from htr_ssl.pages.ledger import HOME
+from htr_ssl.partners import pair
 
 STAMP = ".htr-ssl.json"
 """File in an output folder that says what read the pages."""
@@ -286,10 +287,15 @@ def _by_name(path: Path) -> tuple[tuple[int, str], ...]:
 
 def _xml_of(image: Path) -> Path | None:
     """PAGE or ALTO file of an image, also a damaged one, so that the damage is reported."""
+    stem = glob.escape(image.name.split(".", 1)[0])
+    near = [path for path in image.parent.glob(f"{stem}*") if is_image(path)]
     for folder in (image.parent, *(image.parent / name for name in FOLDERS)):
-        path = folder / f"{image.stem}.xml"
-        if path.is_file() and root_kind(path) != "other":
-            return path
+        sheets = [
+            path for path in folder.glob(f"{stem}*") if path.suffix.lower() == ".xml" and root_kind(path) != "other"
+        ]
+        own = pair(sheets, [folder / path.name for path in near], ".xml")[0].get(folder / image.name)
+        if own is not None:
+            return own
     return None
 
 

@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from torch.utils.data import DataLoader
 
 from htr_ssl import model_file
 from htr_ssl.bars import rows_bar
-from htr_ssl.config import FinetuneConfig, PretrainConfig, TrainConfig
+from htr_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig
 from htr_ssl.config.yaml_files import dump_config, load_config
+from htr_ssl.data import identity
 from htr_ssl.data.loading import SplitSamples, Strips
 from htr_ssl.data.pairs import PairedSampler, PairedStrips
+from htr_ssl.data.samples import Samples
 from htr_ssl.data.sampling import StepSampler, sorted_batches
 from htr_ssl.environment import environment, hardware, precision
 from htr_ssl.errors import UserError
@@ -55,6 +57,29 @@ def open_run(out: Path, config: PretrainConfig | FinetuneConfig) -> None:
         return
     write_text(path, dump_config(config))
     write_json(out / "env.json", environment())
+
+
+def same_inputs(
+    out: Path,
+    config: PretrainConfig | FinetuneConfig,
+    sources: Mapping[str, Samples],
+    paths: Mapping[str, str | None],
+) -> None:
+    """Checks that a run goes on with what it was begun with, see `identity.check`; the first process notes it.
+
+    Raises:
+        UserError: data or files have changed.
+    """
+    if not distributed.rank(config.train):
+        identity.check(out, sources, paths, _begun(out))
+
+
+def is_done(out: Path, name: str, data: DataConfig) -> bool:
+    """Whether a run is finished and its data cannot be looked at any more, so that its file is all there is."""
+    if not ((out / name).exists() and (out / "summary.json").exists()):
+        return False
+    source = Path(data.source).expanduser()
+    return data.source != "synthetic" and "://" not in data.source and not source.exists()
 
 
 def _stored(path: Path, kind: type[PretrainConfig | FinetuneConfig]) -> PretrainConfig | FinetuneConfig:

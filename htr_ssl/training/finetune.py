@@ -38,7 +38,8 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     """Fine-tunes in the run folder `out`, or continues there, and returns the recognizer's file.
 
     Raises:
-        UserError: bad data, labels that cannot be learnt, a bad `init`, another run in the folder.
+        UserError: bad data, labels that cannot be learnt, a bad `init`, another run in the
+            folder, or one that was begun with other data.
         KeyboardInterrupt: see `engine.fit`.
     """
     out, path = Path(out), Path(out) / FILE
@@ -46,10 +47,16 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         raise UserError("select=last asks no validation label, so train.patience cannot stop early; set one of the two")
     config = _as_started(config, progress)
     engine.open_run(out, config)
+    if engine.is_done(out, FILE, config.data):
+        return path
+    samples = read_samples(config.data)
+    sources = {"data": samples}
+    if config.joint and config.joint.data:
+        sources["joint.data"] = read_samples(config.joint.data)
+    engine.same_inputs(out, config, sources, {"init": config.init, "pseudo": config.pseudo})
     if path.exists() and (out / "summary.json").exists():
         return path
     device = engine.prepare_device(config.train, config.seed)
-    samples = read_samples(config.data)
     named, config = config.init, _found(config)
     if config.init:
         refuse_mixed(samples.facts, model_file.read_header(Path(config.init)), (config.data.source, config.init))

@@ -28,15 +28,18 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     """Pretrains in the run folder `out`, or continues there, and returns the encoder's file.
 
     Raises:
-        UserError: bad data, a bad `init`, another run in the folder.
+        UserError: bad data, a bad `init`, another run in the folder, or one that was begun with other data.
         KeyboardInterrupt: see `engine.fit`.
     """
     out, path = Path(out), Path(out) / FILE
     engine.open_run(out, config)
+    if engine.is_done(out, FILE, config.data):
+        return path
+    samples = read_samples(config.data)
+    engine.same_inputs(out, config, {"data": samples}, {"init": config.init})
     if path.exists() and (out / "summary.json").exists():
         return path
     device = engine.prepare_device(config.train, config.seed)
-    samples = read_samples(config.data)
     strips = engine.decoded(samples, rows_of(samples, "train", labelled=False), config, progress)
     copies = without_evaluated(strips, config.evaluated or config.data, config.transductive)
     header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)

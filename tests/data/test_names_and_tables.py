@@ -1,6 +1,8 @@
 """Every label on its own image: names with dots, accents and marks, and tables of any delimiter and quoting."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,6 +158,21 @@ def test_what_seems_to_hold_labels_and_is_not_read_is_named(tmp_path, name):
         assert any(name in problem for problem in read(tmp_path).problems)
     (tmp_path / "README.txt").write_text("words")
     assert not any("README" in problem for problem in read(tmp_path, "images").problems)
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz", "7z"])
+def test_archives_are_asked_to_be_unpacked(tmp_path, suffix):
+    (tmp_path / f"lines.{suffix}").write_bytes(b"PK")
+    with pytest.raises(UserError, match="unpack it"):
+        read(tmp_path / f"lines.{suffix}")
+
+
+def test_the_tests_named_in_the_guide_are_there():
+    root = Path(__file__).parents[2]
+    named = set(re.findall(r"`(test_\w+)`", (root / "docs" / "bad-input.md").read_text(encoding="utf-8")))
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("test_*.py"))
+    assert len(named) > 25
+    assert not {name for name in named if f"def {name}(" not in code}
 
 
 def test_several_lines_for_one_image_and_a_folder_called_test(tmp_path):

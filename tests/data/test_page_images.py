@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from htr_ssl.data.images import decode
-from htr_ssl.data.page_images import fits, page_count, page_image, pages_of, resolution
+from htr_ssl.data.page_images import fits, page_count, page_image, pages_of
 from htr_ssl.errors import UserError
 
 
@@ -113,16 +113,12 @@ def test_stored_pixels_where_outlines_are_for_them(tmp_path, turn, suffix):
         assert page_image(path, 0, (40, 60)).shape[:2] == (60, 40)
 
 
-def test_fits_and_resolution(tmp_path):
+def test_fits():
     assert fits((900, 700), (900, 700))
     assert fits((450, 350), (900, 700))
     assert not fits((700, 900), (900, 700))
     assert not fits((0, 0), (9, 7))
     assert not fits((9, 7), (0, 0))
-    paper(9).save(tmp_path / "a.jpg", dpi=(300, 300))
-    paper(9).save(tmp_path / "b.png")
-    assert resolution(tmp_path / "a.jpg") == 300
-    assert resolution(tmp_path / "b.png") is None
 
 
 @pytest.mark.parametrize("data", [b"", b"II*\0", b"II*\0\x08\0\0\0\xff\xff", b"MM\0+" + b"\0" * 12, b"%PDF-1.4"])

@@ -34,8 +34,8 @@ def read(root: Path, level: Level) -> FileSamples:
     partners, problems = pair(labels, images, SUFFIX)
     texts = [_text(partners[image], problems) if image in partners else None for image in images]
     samples = FileSamples(root, images, level, texts)
-    said = " ".join(problems)
-    unused = [path for path in labels if path not in set(partners.values()) and path.name not in said]
+    used, said = set(partners.values()), "\n".join(problems)
+    unused = [path for path in labels if path not in used and path.name not in said]
     samples.problems += [*problems, *(f"{path}: no image has this name; it is left out" for path in unused)]
     empty = [
         partners[image] for image, text in zip(images, texts, strict=True) if text is not None and not text.strip()
