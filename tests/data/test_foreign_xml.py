@@ -246,5 +246,5 @@ def test_transcribe_finds_the_xml_of_one_image(tmp_path):
         picture(tmp_path / name)
     expected = {"a.png": "a.png.xml", "b.png": "b.alto.xml", "c.png": "c.xml", "1858.png": "1858.xml"}
     for given in ([tmp_path / name for name in (*expected, "1858.03.14.png")], [tmp_path]):
-        jobs, _ = find_pages(given, tmp_path / "out")
+        jobs = find_pages(given, tmp_path / "out").jobs
         assert {job.source.name: job.xml.name for job in jobs if job.xml} == expected
