@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from htr_ssl import environment
-from htr_ssl.data.identity import mark
 from htr_ssl.data.images import decode, to_height
 from htr_ssl.data.readers.parquet import FACTS
 from htr_ssl.data.samples import COLUMNS, Samples
+from htr_ssl.data.splits.identity import mark
 from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path, sha256, write_json, write_text
 

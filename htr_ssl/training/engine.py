@@ -24,11 +24,11 @@ from htr_ssl import model_file
 from htr_ssl.bars import rows_bar
 from htr_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig
 from htr_ssl.config.yaml_files import dump_config, load_config
-from htr_ssl.data import identity
 from htr_ssl.data.loading import SplitSamples, Strips
 from htr_ssl.data.pairs import PairedSampler, PairedStrips
 from htr_ssl.data.samples import Samples
 from htr_ssl.data.sampling import StepSampler, sorted_batches
+from htr_ssl.data.splits import identity
 from htr_ssl.environment import environment, hardware, precision
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text

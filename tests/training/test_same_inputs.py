@@ -8,8 +8,9 @@ from PIL import Image
 
 from htr_ssl.config import FinetuneConfig, PretrainConfig
 from htr_ssl.config.yaml_files import dump_config
-from htr_ssl.data import identity, importing
+from htr_ssl.data import importing
 from htr_ssl.data.reading import read
+from htr_ssl.data.splits import identity
 from htr_ssl.errors import UserError
 from htr_ssl.training import finetune, pretrain
 
