@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from htr_ssl.layout.document import Line
+from htr_ssl.layout.ink import ink_of, shear, skew_of, without_curves, without_rulings
 from htr_ssl.layout.order import in_order
-from htr_ssl.pages.segment._ink import ink_of, shear, skew_of, without_curves, without_rulings
 from htr_ssl.pages.segment._lines import column_of, is_scrap, outline, parted, side_of, strokes_of, trimmed, written
 from htr_ssl.pages.segment._rows import Row, pitch_of, rows_of
 

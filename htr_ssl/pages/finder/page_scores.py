@@ -1,0 +1,151 @@
+"""Line finders on pages whose lines are known: counts by page and finder, and the CER of what is read through them."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from htr_ssl.data.images import decode
+from htr_ssl.errors import UserError
+from htr_ssl.folders import is_image
+from htr_ssl.layout.crop import crop
+from htr_ssl.layout.document import Line
+from htr_ssl.layout.xml import is_page_xml, read_xml
+from htr_ssl.pages.finder.measure import Score, base_of, covers, line_distance, score
+from htr_ssl.text.metrics import count
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Segment = Callable[[np.ndarray], list[Line]]
+ReadLines = Callable[[list[np.ndarray]], Sequence[Any]]
+
+
+@dataclass(slots=True)
+class Known:
+    """A page image, uint8 (H, W) or (H, W, 3), and its lines; `corpus` is what the table sums over."""
+
+    name: str
+    corpus: str
+    image: Array
+    lines: list[Line]
+    path: Path = field(default_factory=Path)
+
+
+@dataclass(slots=True)
+class Result:
+    """One finder on some pages.
+
+    Attributes:
+        score: counts of lines.
+        given: edits and characters of the true lines, read where the truth gives them.
+        found: the same through the found lines: what is missed counts as left out, what is spurious as put in.
+    """
+
+    score: Score = field(default_factory=Score)
+    given: tuple[int, int] = (0, 0)
+    found: tuple[int, int] = (0, 0)
+
+    def __add__(self, other: Result) -> Result:
+        given = self.given[0] + other.given[0], self.given[1] + other.given[1]
+        found = self.found[0] + other.found[0], self.found[1] + other.found[1]
+        return Result(self.score + other.score, given, found)
+
+
+def known_pages(inputs: Sequence[Path]) -> Iterator[Known]:
+    """Pages of PAGE and ALTO files, of folders of them, or of a Parquet file of pages (its test split).
+
+    Raises:
+        UserError: an input is missing, or no page with lines is there.
+    """
+    some = False
+    for item in inputs:
+        if not item.exists():
+            raise UserError(f"{item}: there is no such file or folder; check the path")
+        if item.suffix == ".parquet":
+            for page in _of_table(item):
+                some = True
+                yield page
+            continue
+        files = [item] if item.is_file() else sorted(item.rglob("*.xml"))
+        for file in files:
+            xml = file.with_suffix(".xml") if is_image(file) else file
+            if not xml.is_file() or not is_page_xml(xml):
+                continue
+            stated = read_xml(xml)
+            if not stated.lines:
+                continue
+            image = decode(stated.image, str(stated.image))
+            height, width = image.shape[:2]
+            scale = np.array([width / (stated.width or width), height / (stated.height or height)])
+            for line in stated.lines:
+                line.polygon = line.polygon * scale
+                line.baseline = None if line.baseline is None else line.baseline * scale
+            some = True
+            yield Known(stated.image.stem, xml.parent.name, image, stated.lines, stated.image)
+    if not some:
+        raise UserError(
+            f"{', '.join(map(str, inputs))}: no PAGE or ALTO file with lines; give files with the lines marked"
+        )
+
+
+def _of_table(file: Path, split: str = "test") -> Iterator[Known]:
+    from htr_ssl.pages.finder.truth import colour_of, lines_of, rows_of
+
+    for row in rows_of([file], split):
+        yield Known(row["page"], row["corpus"], colour_of(row["image"]["bytes"]), lines_of(row))
+
+
+def evaluate(page: Known, segment: Segment, read_lines: ReadLines | None = None) -> Result:
+    """One finder on one page; with `read_lines`, what is read too."""
+    start = time.perf_counter()
+    found = segment(page.image)
+    result = Result(score(found, page.lines, time.perf_counter() - start))
+    if read_lines is not None:
+        texts = [line.text or "" for line in page.lines]
+        given = _read(read_lines, page.image, page.lines)
+        result.given = _edits(texts, given)
+        result.found = _end_to_end(page.lines, list(found), _read(read_lines, page.image, list(found)))
+    return result
+
+
+def _read(read_lines: ReadLines, image: Array, lines: list[Line]) -> list[str]:
+    return [reading[0] for reading in read_lines([crop(image, line) for line in lines])] if lines else []
+
+
+def _edits(texts: Sequence[str], read: Sequence[str]) -> tuple[int, int]:
+    table = count(texts, read, "line")
+    return int(table[:, 0].sum()), int(table[:, 1].sum())
+
+
+def _end_to_end(true: list[Line], found: list[Line], read: list[str]) -> tuple[int, int]:
+    """Edits and characters: every found line goes with the true one it lies on, in the order of reading."""
+    parts: list[list[tuple[float, str]]] = [[] for _ in true]
+    extra: list[str] = []
+    if true and found:
+        distance = line_distance(true)
+        of_found, of_true = covers([base_of(line) for line in found], [base_of(line) for line in true], distance)
+        # A line that covers several goes with the one it covers most of.
+        weight = of_found * np.array([max(1.0, float(np.ptp(base_of(line)[:, 0]))) for line in found])[:, None]
+        for i, text in enumerate(read):
+            j = int(weight[i].argmax())
+            if of_found[i, j] >= 0.2 or of_true[i, j] >= 0.2:
+                parts[j].append((float(base_of(found[i])[0, 0]), text))
+            else:
+                extra.append(text)
+    else:
+        extra = list(read)
+    texts = [line.text or "" for line in true] + [""] * len(extra)
+    reads = [" ".join(text for _, text in sorted(part)) for part in parts] + extra
+    return _edits(texts, reads)
+
+
+def memory() -> float:
+    """Most memory this process has held [MB]."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / (1 << 20 if sys.platform == "darwin" else 1 << 10)

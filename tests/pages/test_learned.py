@@ -1,0 +1,145 @@
+"""The shipped line finder on pages drawn here, whose lines are known, and on what is no page."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from htr_ssl import seeds
+from htr_ssl.handwriting.page import page as synthetic_page
+from htr_ssl.layout.document import Found, Line, turned
+from htr_ssl.pages.finder.measure import Score, score
+from htr_ssl.pages.segment.learned import segment
+from htr_ssl.pages.segmenters import segmenter
+
+WIDTH = 700
+
+
+@lru_cache(8)
+def page(seed: int, lines: int = 10) -> tuple[np.ndarray, list[Line]]:
+    return synthetic_page(seed, lines=lines, width=WIDTH, colour=False)
+
+
+def moved(lines: list[Line], x: float, y: float) -> list[Line]:
+    shift = np.array([x, y])
+    return [Line(line.id, line.polygon + shift, np.asarray(line.baseline) + shift) for line in lines]
+
+
+def beside(seeds_of: tuple[int, int], gutter: int) -> tuple[np.ndarray, list[Line]]:
+    """Two pages with a dark gutter between them; lines of the left one first."""
+    (left, first), (right, second) = (page(seed) for seed in seeds_of)
+    height = max(left.shape[0], right.shape[0])
+    image = np.full((height, 2 * WIDTH + gutter), 215, np.uint8)
+    image[: left.shape[0], :WIDTH] = left
+    image[:, WIDTH : WIDTH + gutter] = 90
+    image[: right.shape[0], WIDTH + gutter :] = right
+    return image, [*moved(first, 0, 0), *moved(second, WIDTH + gutter, 0)]
+
+
+def total(pairs: list[tuple[np.ndarray, list[Line]]]) -> Score:
+    found = Score()
+    for image, lines in pairs:
+        found = found + score(segment(image), lines)
+    return found
+
+
+def test_plain_pages() -> None:
+    result = total([page(seed) for seed in range(3)])
+    assert result.recall >= 0.97
+    assert result.precision >= 0.9
+    assert result.ordered == result.half
+
+
+def test_framed_pages_with_dark_borders() -> None:
+    pairs = []
+    for seed in range(2):
+        image, lines = page(seed)
+        image = image.copy()
+        height = image.shape[0]
+        cv2.rectangle(image, (12, 12), (WIDTH - 12, height - 12), 70, 2)
+        pairs.append((cv2.copyMakeBorder(image, 30, 30, 50, 50, cv2.BORDER_CONSTANT, value=20), moved(lines, 50, 30)))
+    result = total(pairs)
+    assert result.recall >= 0.97
+    assert result.precision >= 0.85
+
+
+def test_spreads_are_read_page_by_page() -> None:
+    result = total([beside((0, 1), 30)])
+    assert result.recall >= 0.97
+    assert result.merges == 0
+    assert result.ordered >= 0.98 * result.half
+
+
+@pytest.mark.parametrize("degrees", [-5.0, 3.0])
+def test_slanted_pages(degrees: float) -> None:
+    image, lines = page(1)
+    height = image.shape[0]
+    matrix = cv2.getRotationMatrix2D((WIDTH / 2, height / 2), degrees, 0.9)
+    image = cv2.warpAffine(image, matrix, (WIDTH, height), borderMode=cv2.BORDER_CONSTANT, borderValue=200)
+    true = [
+        Line("", line.polygon @ matrix[:, :2].T + matrix[:, 2], line.baseline @ matrix[:, :2].T + matrix[:, 2])
+        for line in lines
+        if line.baseline is not None
+    ]
+    assert score(segment(image), true).recall >= 0.97
+
+
+@pytest.mark.parametrize("orientation", [90, 180, 270])
+def test_turned_pages_are_found_out_and_said(orientation: int) -> None:
+    image, lines = page(2)
+    lying = np.ascontiguousarray(np.rot90(image, orientation // 90))
+    found = segment(lying)
+    assert isinstance(found, Found)
+    assert found.orientation == orientation
+    assert any("lies turned" in note for note in found.notes)
+    upright = [
+        Line("", *(turned(np.asarray(p), orientation, lying.shape[1], lying.shape[0]) for p in (x.polygon, x.baseline)))
+        for x in found
+    ]
+    assert score(upright, lines).recall >= 0.97
+
+
+def test_large_and_coloured_pages_keep_their_coordinates() -> None:
+    image, lines = page(1)
+    large = cv2.cvtColor(cv2.resize(image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
+    true = [Line("", 3 * line.polygon, 3 * np.asarray(line.baseline)) for line in lines]
+    assert score(segment(large), true).recall >= 0.97
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (23, 700), (30, 3000), (30_000, 40), (900, 700)])
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_empty_images_hold_no_line_and_say_so(shape: tuple[int, int], value: int) -> None:
+    found = segment(np.full(shape, value, np.uint8))
+    assert list(found) == []
+    assert len(found.notes) == 1
+
+
+def test_stains_and_noise_hold_no_line() -> None:
+    image = seeds.rng(1, "noise").normal(200, 6, (900, 700)).clip(0, 255).astype(np.uint8)
+    assert list(segment(image)) == []
+    for x, y, size in ((150, 200, 60), (500, 600, 90), (350, 380, 30)):
+        cv2.circle(image, (x, y), size, 150, -1)
+    stained = cv2.GaussianBlur(image, (0, 0), 5)
+    assert list(segment(stained)) == []
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.booleans(), st.integers(0, 10))
+def test_tiny_images_never_fail(height: int, width: int, colour: bool, seed: int) -> None:
+    shape = (height, width, 3) if colour else (height, width)
+    image = seeds.rng(seed, "tiny").integers(0, 256, shape, dtype=np.uint8)
+    for line in segment(image):
+        assert (line.polygon >= 0).all()
+        assert (line.polygon <= [width - 1, height - 1]).all()
+
+
+def test_lines_carry_what_the_page_needs() -> None:
+    found = segment(page(0)[0])
+    assert len({line.id for line in found}) == len(found) > 0
+    assert all(line.found is not None and 0 < line.found <= 1 and line.kind and line.region for line in found)
+    assert segmenter("learned") is segment
