@@ -196,7 +196,7 @@ class Model:
         """
         return [Reading(*found) for found in self._reader.read([_decoded(x) for x in _several(images)], batch_size)]
 
-    def transcribe(self, page: Picture, segmenter: str = "projection") -> Page:
+    def transcribe(self, page: Picture, segmenter: str = "learned") -> Page:
         """Finds the lines of a page and reads them.
 
         Args:
@@ -208,12 +208,12 @@ class Model:
         """
         from functools import partial
 
-        from htr_ssl import plugins
         from htr_ssl.layout.document import Made
+        from htr_ssl.pages import segmenters
         from htr_ssl.pages.one_page import read_image
         from htr_ssl.recognizers.aligned import read_aligned
 
-        find = plugins.load("htr_ssl.pages.segment", segmenter).segment
+        find = segmenters.segmenter(segmenter)
         result = read_image(_decoded(page), find, partial(read_aligned, self._reader))
         result.image = Path(page) if isinstance(page, str | Path) else Path("page")
         result.made = Made(self.path.name, settings=f"segmenter={segmenter}")
@@ -239,7 +239,7 @@ def load(model: ModelLike, device: str = "auto", threads: int = 0, lm: str | Pat
 
 
 def transcribe(
-    image: Picture, model: ModelLike | None = None, segmenter: str = "projection", device: str = "auto"
+    image: Picture, model: ModelLike | None = None, segmenter: str = "learned", device: str = "auto"
 ) -> Page:
     """Finds the lines of a page and reads them; `Model.transcribe` does the same for many pages with one model.
 

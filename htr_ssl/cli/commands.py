@@ -19,6 +19,7 @@ from htr_ssl.cli.export import export
 from htr_ssl.cli.lm import lm
 from htr_ssl.cli.look import neighbours, views
 from htr_ssl.cli.models import models
+from htr_ssl.cli.segment import segment
 from htr_ssl.cli.show import fail, formats, methods, named, note, say, show, splits
 from htr_ssl.cli.speed import encoders, profile
 from htr_ssl.cli.transcribe import transcribe
@@ -177,6 +178,7 @@ app.command(rich_help_panel="Use")(export)
 app.add_typer(data, name="data", rich_help_panel="Use")
 app.add_typer(models, name="models", rich_help_panel="Use")
 app.add_typer(lm, name="lm", rich_help_panel="Train")
+app.add_typer(segment, name="segment", rich_help_panel="Use")
 for _command in (methods, encoders, formats, splits, show):
     app.command(rich_help_panel="What there is")(_command)
 

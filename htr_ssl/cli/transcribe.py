@@ -20,7 +20,7 @@ def transcribe(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
     format: Annotated[str, typer.Option(help="What to write; see `htr-ssl formats`.")] = "txt",
-    segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "projection",
+    segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "learned",
     lines: Annotated[
         str, typer.Option(help="given: those of PAGE and ALTO files where there are any; found: always find them.")
     ] = "given",

@@ -26,6 +26,7 @@ from htr_ssl.errors import UserError
 from htr_ssl.files import write_json
 from htr_ssl.layout.document import Made, Page
 from htr_ssl.layout.xml import read_xml
+from htr_ssl.pages import segmenters
 from htr_ssl.pages import summary as summaries
 from htr_ssl.pages.formats import json as stored
 from htr_ssl.pages.inputs import STAMP, Job, find_pages, names_of, source_of
@@ -57,7 +58,7 @@ def transcribe(
     inputs: Sequence[str | Path],
     out: Path,
     formats: Sequence[str],
-    segmenter: str = "projection",
+    segmenter: str = "learned",
     progress: Progress | None = None,
     reader: str = "",
     *,
@@ -85,7 +86,7 @@ def transcribe(
         inputs: images, PDF, XML files, folders or globs.
         out: a folder of its own, not one that holds pages.
         formats: names of modules in `htr_ssl.pages.formats`.
-        segmenter: name of a module in `htr_ssl.pages.segment`.
+        segmenter: name of a module in `htr_ssl.pages.segment`, or a line finder's file.
         progress: called after each page with the number of pages done, of all, and what became of the page.
         reader: what reads, e.g. a model's hash; pages that another one read are read anew.
         model: its name, for the outputs.
@@ -104,7 +105,7 @@ def transcribe(
         raise UserError(f"formats: none is given; choose one or more of: {known}")
     options = options or Options()
     writers = {name: plugins.load("htr_ssl.pages.formats", name) for name in dict.fromkeys(formats)}
-    segment = plugins.load("htr_ssl.pages.segment", segmenter).segment
+    segment = segmenters.segmenter(segmenter)
     out = Path(out)
     found = find_pages(inputs, out)
     pages = found.jobs

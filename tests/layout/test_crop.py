@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from htr_ssl.layout.crop import crop
-from htr_ssl.layout.document import Line
+from htr_ssl.layout.document import Line, turned
 
 PAPER, INK = 220, 30
 
@@ -100,3 +100,32 @@ def test_any_line_gives_an_image_of_the_page_kind(polygon: list, baseline: list,
     assert 0 < piece.shape[0] < 120
     assert 0 < piece.shape[1] < 120
     assert (piece == PAPER).all()
+
+
+@pytest.mark.parametrize("orientation", [0, 90, 180, 270])
+def test_lines_of_a_turned_page_are_cut_out_upright(orientation: int) -> None:
+    page = np.full((200, 400), 255, np.uint8)
+    page[80:100, 60:340] = 60
+    page[60:80, 60:100] = 0  # an ascender at the beginning
+    line = Line("a", np.array([[50, 50], [350, 50], [350, 110], [50, 110]]), np.array([[50, 100], [350, 100]]))
+    straight = crop(page, line)
+    image = np.ascontiguousarray(np.rot90(page, -orientation // 90))
+    height, width = page.shape
+    placed = Line(
+        "a",
+        turned(line.polygon, orientation, width, height),
+        turned(np.asarray(line.baseline), orientation, width, height),
+        orientation=-orientation if orientation < 180 else 360.0 - orientation,
+    )
+    found = crop(image, placed)
+    assert abs(found.astype(int)[2:-2, 4:-4].mean() - straight.astype(int)[2:-2, 4:-4].mean()) < 4
+    above = found[: found.shape[0] // 2]
+    assert above[:, : found.shape[1] // 2].mean() < above[:, found.shape[1] // 2 :].mean()
+
+
+def test_a_baseline_from_right_to_left_of_an_upright_line_changes_nothing() -> None:
+    page = np.full((200, 400), 255, np.uint8)
+    page[80:100, 60:140] = 60
+    polygon = np.array([[50, 50], [350, 50], [350, 110], [50, 110]])
+    base = np.array([[50, 100], [350, 100]])
+    assert np.array_equal(crop(page, Line("a", polygon, base)), crop(page, Line("a", polygon, base[::-1])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import cv2
@@ -10,8 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from htr_ssl import plugins, seeds
+from htr_ssl.cli import app
+from htr_ssl.errors import UserError
 from htr_ssl.handwriting.page import page as synthetic_page
 from htr_ssl.layout.document import Line, Page
 from htr_ssl.layout.order import in_order
@@ -179,9 +181,7 @@ def test_order_keeps_regions_together() -> None:
     assert in_order([]) == []
 
 
-def test_quality_script_counts_a_page_it_reads(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_measures_finders_on_known_pages(tmp_path: Path) -> None:
     image, baselines = draw()
     cv2.imwrite(str(tmp_path / "one.png"), image)
     height, width = image.shape
@@ -189,8 +189,17 @@ def test_quality_script_counts_a_page_it_reads(
     true = [Line(f"t{i}", np.concatenate((b - above, b[::-1] + below)), b) for i, b in enumerate(baselines)]
     true[-1].polygon, true[-1].baseline = true[-1].polygon * 0.1, true[-1].polygon[:2] * 0.1  # nothing is there
     alto.write(Page(tmp_path / "one.png", width, height, true), tmp_path / "one.xml")
-    script = Path(__file__).parents[2] / "scripts" / "segment_quality.py"
-    monkeypatch.setattr("sys.argv", [str(script), str(tmp_path)])
-    runpy.run_path(str(script), run_name="__main__")
-    row = [cell.strip() for cell in capsys.readouterr().out.splitlines()[2].split("|")[1:-1]]
-    assert row[:6] == ["one", str(LINES), str(LINES - 1), "1", "1", str(LINES - 1)]
+    result = CliRunner().invoke(app, ["segment", "evaluate", str(tmp_path), "--finder", "projection", "--each"])
+    assert result.exit_code == 0, result.output
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in result.output.splitlines() if "|" in row]
+    titles = rows[0]
+    page = dict(zip(titles, next(row for row in rows if "one" in row[0]), strict=True))
+    assert (page["lines"], page["found"], page["missed"], page["spurious"]) == (str(LINES), str(LINES), "1", "1")
+    assert page["in order"] == f"{LINES - 1} of {LINES - 1}"
+
+
+def test_pages_without_lines_cannot_be_measured(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), draw()[0])
+    result = CliRunner().invoke(app, ["segment", "evaluate", str(tmp_path), "--finder", "projection"])
+    assert isinstance(result.exception, UserError)
+    assert "no PAGE or ALTO file" in str(result.exception)

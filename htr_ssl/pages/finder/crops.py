@@ -141,7 +141,7 @@ def _line(maps: Crop, base: Array, upper: Array, lower: Array) -> None:
             cv2.line(maps.heights[k], a.tolist(), b.tolist(), value, thick + 1)
     for end in (0, -1):
         ends = base[end] + 0.6 * (upper[end] - base[end]), base[end] + 0.6 * (lower[end] - base[end])
-        cv2.line(maps.classes[1], *(_integers(point).tolist() for point in ends), 1, max(2, thick))
+        cv2.line(maps.classes[1], _integers(ends[0]).tolist(), _integers(ends[1]).tolist(), 1, max(2, thick))
 
 
 def _integers(points: Array) -> Array:

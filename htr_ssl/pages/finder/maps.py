@@ -77,7 +77,7 @@ def maps_of(net: FinderNet, gray: Array, scale: float) -> Maps:
     chance = 1 / (1 + np.exp(-odds))
     share = np.exp(turns - turns.max(0))
     cells = np.array([width / GRID / gray.shape[1], height / GRID / gray.shape[0]])
-    return Maps(*chance, *exp, share / share.sum(0), cells)
+    return Maps(chance[0], chance[1], chance[2], exp[0], exp[1], share / share.sum(0), cells)
 
 
 def _in_strips(net: FinderNet, image: Array) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ Rng = np.random.Generator
 
 def over(image: Array, inside: Array, pages: Sequence[TruePage], rng: Rng) -> Array:
     """The crop, uint8 (S, S), with marks drawn at random, as another camera or light would show it."""
-    gray = image.astype(np.float32)
+    gray: Array = image.astype(np.float32)
     paper = float(np.percentile(gray[inside > 0], 80)) if inside.any() else 200.0
     if rng.random() < 0.15:
         gray = _through(gray, pages[int(rng.integers(len(pages)))], rng)
@@ -31,12 +31,12 @@ def over(image: Array, inside: Array, pages: Sequence[TruePage], rng: Rng) -> Ar
     if rng.random() < 0.25:
         gray = cv2.GaussianBlur(gray, (0, 0), rng.uniform(0.4, 1.2))
     level = float(np.mean(gray))
-    gray = (gray - level) * np.exp(rng.normal(0, 0.25)) + level + rng.normal(0, 18)
+    gray = (gray - level) * float(np.exp(rng.normal(0, 0.25))) + level + rng.normal(0, 18)
     gray += rng.normal(0, rng.uniform(0, 6), gray.shape).astype(np.float32)
     if rng.random() < 0.05:
         gray = 255 - gray
     gray[inside == 0] = 0
-    return np.asarray(np.clip(gray, 0, 255).astype(np.uint8))
+    return np.asarray(np.clip(gray, 0, 255), np.uint8)
 
 
 def _through(gray: Array, page: TruePage, rng: Rng) -> Array:
@@ -45,7 +45,7 @@ def _through(gray: Array, page: TruePage, rng: Rng) -> Array:
     scale = 24 / page.height * np.exp(rng.normal(0, 0.3))
     corner = rng.uniform(0, 0.6, 2) * page.gray.shape[::-1]
     matrix = np.array([[-scale, 0, side + scale * corner[0]], [0, scale, -scale * corner[1]]])
-    back = cv2.warpAffine(page.gray, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    back: Array = cv2.warpAffine(page.gray, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     back = cv2.GaussianBlur(back, (0, 0), rng.uniform(0.7, 1.8))
     return np.asarray(gray - rng.uniform(0.1, 0.4) * np.maximum(np.percentile(back, 75) - back, 0))
 

@@ -39,7 +39,7 @@ def rules_of(gray: Array, maps: Maps) -> list[Rule]:
         return []
     fine = cv2.resize(gray, (2 * width, 2 * height), interpolation=cv2.INTER_AREA)
     beside = cv2.morphologyEx(fine, cv2.MORPH_BLACKHAT, np.ones((1, 9), np.uint8))
-    dark = (beside > _CONTRAST).astype(np.uint8)
+    dark: Array = (beside > _CONTRAST).astype(np.uint8)
     dark = cv2.dilate(dark, np.ones((1, 3), np.uint8))
     piece = max(12, int(2 * _PIECE * size))
     long = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((piece, 1), np.uint8))

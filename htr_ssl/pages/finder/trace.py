@@ -66,7 +66,7 @@ def _without_scraps(lines: list[Trace]) -> list[Trace]:
         middle = (start[k] + stop[k]) / 2
         inside = length < 1.2 * line.height and any(
             abs(np.interp(middle, lines[j].x, lines[j].y) - line.y.mean()) < _BODY * lines[j].height
-            for j in np.flatnonzero(over)
+            for j in np.flatnonzero(over).tolist()
         )
         if not inside:
             kept.append(line)
@@ -143,8 +143,8 @@ def _joined(maps: Maps, pieces: list[Trace], height: float) -> list[Trace]:
         if after[i] < 0 and before[j] < 0 and not _ends_between(maps, right[i], left[j], both[i, j]):
             after[i], before[j] = j, i
     lines = []
-    for i in np.flatnonzero(before < 0):
-        chain = [int(i)]
+    for first in np.flatnonzero(before < 0).tolist():
+        chain = [int(first)]
         while after[chain[-1]] >= 0 and after[chain[-1]] not in chain:
             chain.append(int(after[chain[-1]]))
         lines.append(_chained([pieces[k] for k in chain]))

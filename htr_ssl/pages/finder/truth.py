@@ -51,7 +51,7 @@ class TruePage:
     def height(self) -> float:
         """Usual height of a line, from the top of its outline to the bottom [px]."""
         if not self.base:
-            return 0.02 * max(self.gray.shape)
+            return 0.02 * float(max(self.gray.shape))
         return float(np.median([np.hypot(*(u - v).T).mean() for u, v in zip(self.upper, self.lower, strict=True)]))
 
 
@@ -79,7 +79,8 @@ def gray_of(data: bytes) -> Array:
 
 def colour_of(data: bytes) -> Array:
     """RGB image of a file's bytes."""
-    return np.asarray(cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+    pixels = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
 def from_row(row: dict[str, Any]) -> TruePage:
