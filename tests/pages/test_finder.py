@@ -18,7 +18,7 @@ from htr_ssl.pages.finder import crops, weights
 from htr_ssl.pages.finder.maps import Maps
 from htr_ssl.pages.finder.measure import overlap, score
 from htr_ssl.pages.finder.net import FinderNet
-from htr_ssl.pages.finder.page_layout import laid_out
+from htr_ssl.pages.finder.page_layout import laid_out, within
 from htr_ssl.pages.finder.trace import trace
 from htr_ssl.pages.finder.train import Plan, train
 from htr_ssl.pages.finder.truth import TruePage, true_page
@@ -206,3 +206,14 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
 def test_pages_without_baselines_are_refused() -> None:
     with pytest.raises(UserError, match="no line has both"):
         true_page("p", np.full((100, 100), 200, np.uint8), [Line("a", np.zeros((0, 2)))])
+
+
+def test_a_strip_of_a_facing_page_is_left_out_and_said() -> None:
+    text = column(100, 100, 10, 500)
+    strip = [line(730, 105 + 40 * k, 70) for k in range(10)]
+    kept, notes = within([*text, *strip], 800)
+    assert kept == text
+    assert notes == ["10 lines of a facing page, cut off by the edge of the image, were left out"]
+    whole = [*text, *column(640, 100, 10, 500)]
+    assert within(whole, 1300) == (whole, [])
+    assert within([*text, line(730, 105, 70)], 800)[1] == []

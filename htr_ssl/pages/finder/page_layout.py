@@ -19,6 +19,7 @@ _LONG = 4.0  # a column's lines are usually longer [heights]
 _MOST_CROSSING = 0.12  # share of the lines that may run over a gap between columns
 _TABLE = 4  # columns of cells a table has at least
 _MARGIN = 0.45  # widest margin [widths of the text]
+_STRIP = 0.4  # widest strip of a facing page [widths of the text]
 
 
 class Boxes:
@@ -31,6 +32,30 @@ class Boxes:
         self.y = np.array([np.median(base[:, 1]) for base in bases])
         # An outline rises with its line; its area over its length does not.
         self.size = np.array([_area(line.polygon) for line in lines]) / np.maximum(self.right - self.left, 1)
+
+
+def within(lines: list[Line], width: int) -> tuple[list[Line], list[str]]:
+    """The lines without those of a facing page of which the image, `width` px wide, shows only a strip; a sentence."""
+    if len(lines) < 8:
+        return lines, []
+    boxes = Boxes(lines)
+    size = float(np.median(boxes.size))
+    gone = np.zeros(len(lines), bool)
+    for near, far, edge in ((boxes.left, boxes.right, 0.0), (-boxes.right, -boxes.left, -float(width))):
+        cut = near < edge + 0.6 * size
+        if cut.sum() < 4 or np.ptp(boxes.y[cut]) < 4 * size:
+            continue
+        reach = float(far[cut].max())
+        strip = far <= reach + 0.2 * size
+        rest = ~strip
+        if rest.sum() < 4 or near[rest].min() <= reach or cut.sum() < 0.6 * strip.sum():
+            continue
+        if reach - edge < _STRIP * float(far[rest].max() - near[rest].min()):
+            gone |= strip
+    kept = [line for line, out in zip(lines, gone, strict=True) if not out]
+    if not gone.any():
+        return lines, []
+    return kept, [f"{int(gone.sum())} lines of a facing page, cut off by the edge of the image, were left out"]
 
 
 def laid_out(found: Sequence[tuple[Line, str]], direction: str = "ltr") -> tuple[list[Line], list[str]]:

@@ -17,7 +17,7 @@ from htr_ssl.pages.finder.crops import HEIGHT
 from htr_ssl.pages.finder.maps import Maps, maps_of
 from htr_ssl.pages.finder.net import FinderNet
 from htr_ssl.pages.finder.outline import outlines
-from htr_ssl.pages.finder.page_layout import laid_out
+from htr_ssl.pages.finder.page_layout import laid_out, within
 from htr_ssl.pages.finder.rules import cut, rules_of
 from htr_ssl.pages.finder.trace import Trace, trace
 from htr_ssl.pages.finder.weights import SHIPPED, load
@@ -63,9 +63,11 @@ def find(net: FinderNet, image: np.ndarray, direction: str = "ltr") -> Found:
     if not maps.height:
         return Found(orientation=orientation, notes=["no line of text was found"])
     maps = _closer(net, upright, maps)
-    found = [(line, "main") for line in _placed(maps, upright)]
+    level, left_out = within(_placed(maps, upright), upright.shape[1])
+    found = [(line, "main") for line in level]
     found += [(line, "vertical") for line in _notes(net, upright, maps)]
     lines, notes = laid_out(found, direction)
+    notes += left_out
     if not lines:
         notes.append("no line of text was found")
     if quarter:
