@@ -26,7 +26,7 @@ def config(name="simclr", level="word", **more):
         encoder={"name": getattr(module, "ENCODERS", ["crnn"])[0]},
         method={"name": name},
         train={"steps": 2, "batch_size": 4, "device": "cpu", "threads": 1, "check_every": 1},
-        **more,
+        **{"scope": "encoder"} | more,
     )
 
 
