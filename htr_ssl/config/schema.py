@@ -282,7 +282,7 @@ class FinetuneConfig(Strict):
     """Architecture (see `htr-ssl encoders`)."""
     init: str | None = None
     """Encoder or recognizer file whose weights to start from."""
-    charset: Literal["union", "new", "fail"] = "new"
+    charset: Literal["union", "new", "fail"] = "union"
     """With a recognizer as `init`: keep its characters too, take the new data's only, or stop if they differ."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the train labels to use; smaller subsets lie inside larger ones."""
