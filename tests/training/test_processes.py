@@ -160,7 +160,7 @@ def test_precision_follows_the_processor(monkeypatch):
         said = choices.explained(TrainConfig(), cpu, False)["precision"]
         assert said.startswith(f"{number}: the CPU computes")
         assert ("natively" in said) == (number == "bf16")
-        assert choices.precision("auto", cpu).startswith(number)
+        assert environment.precision("auto", cpu).startswith(number)
     monkeypatch.undo()
     assert set(environment.isa()) <= {"avx2", "avx512", "avx512_bf16", "amx_bf16"}
     assert all(name in environment.hardware() for name in environment.isa())
