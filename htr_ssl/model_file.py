@@ -55,7 +55,7 @@ def _read(path: Path, weights: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118
+            state = {name: _whole(file.get_tensor(name)) for name in file.keys()} if weights else {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: this is not a whole model file ({error}); copy it again or train it again") from error
     try:
@@ -66,6 +66,11 @@ def _read(path: Path, weights: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
     if known != _FORMAT:
         raise UserError(f"{path}: it is of format {known}, this version reads {_FORMAT}; use the version that wrote it")
     return header, state
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """The tensor; bfloat16, in which shipped models are stored, becomes float32."""
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 def build_encoder(name: str, options: dict[str, Any], height: int, channels: int) -> Any:

@@ -1,13 +1,17 @@
 """Models by name: the package's, the user's, unknown and damaged ones; what a command line takes for a model."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 from random_models import random_model
 
 from htr_ssl import model_file
+from htr_ssl.config import FinetuneConfig
 from htr_ssl.errors import UserError
 from htr_ssl.models import card, shelf
+from htr_ssl.training import finetune
 
 
 @pytest.fixture
@@ -110,3 +114,15 @@ def test_every_model_of_the_package_is_whole_and_has_a_card():
         text = path.with_suffix(".md").read_text(encoding="utf-8")
         assert "TODO" not in text
         assert text.startswith("---\n")
+
+
+def test_a_fine_tuning_starts_from_the_shipped_model(tmp_path):
+    train = {"steps": 1, "batch_size": 2, "check_every": 1, "device": "cpu", "threads": 1, "precision": "32"}
+    data = {"source": "synthetic", "synthetic": {"samples": 12, "hands": 2}}
+    config = FinetuneConfig(data=data, init=shelf.DEFAULT, train=train)
+    path = finetune.run(config, tmp_path / "run", progress=False)
+    header, state = model_file.read(path)
+    shipped = model_file.read_header(shelf.default())
+    assert header["encoder"] == shipped["encoder"]
+    assert set(json.loads(shipped["charset"])) <= set(json.loads(header["charset"]))
+    assert all(tensor.dtype != torch.bfloat16 for tensor in state.values())
