@@ -132,7 +132,7 @@ def test_hardware_and_name_change_no_hash(words):
 
 
 def test_hashes_of_tables_on_somebodys_disk_stay_as_they_are(tmp_path):
-    then = TRAIN | {"optimiser": "adamw"}
+    then = TRAIN | {"optimiser": "adamw", "lr": 1e-3}  # the defaults of then
     before = {"select": "validation", "report": "test"}
     rows = {"supervised": [], "both": [stage | {"train": then} for stage in (METHOD, SYNTHETIC)]}
     config = make(rows=rows, train=then, **before)
