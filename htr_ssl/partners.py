@@ -78,10 +78,15 @@ class Images:
         self._known = False
 
     def find(self, folder: Path, name: str) -> list[Path]:
-        """Images that `name` in a file of `folder` can mean, the same one exactly first; several if it is not clear.
+        """Images that `name` in a file of `folder` can mean, see `search`."""
+        return self.search(folder, name)[0]
 
-        A path relative to the folder or to one above it, with slashes of either kind, ``..`` and ``%20``; else the
-        image whose path ends most like it, whatever the case; else one with another suffix.
+    def search(self, folder: Path, name: str) -> tuple[list[Path], bool]:
+        """Images that `name` in a file of `folder` can mean, several if it is not clear; and whether it is surely this.
+
+        Sure is a path that leads there; what only has the name may be another file's image. A path relative
+        to the folder or to one above it, with slashes of either kind, ``..`` and ``%20``; else the image whose path
+        ends most like it, whatever the case; else one with another suffix.
         """
         forms = list(_forms(name))
         places = [folder, *(above for above in folder.parents if above == self.root or self.root in above.parents)]
@@ -89,7 +94,7 @@ class Images:
             for form in forms:
                 path = Path(os.path.normpath(place / form))
                 if (path == self.root or self.root in path.parents) and exists(path):
-                    return [path]
+                    return [path], True
         for names, cut in ((self._names(), str), (self._stems(), _stem)):
             for form in forms:
                 parts = [_FOLDS[2](part) for part in PurePosixPath(form).parts if part not in ("..", "/")]
@@ -101,8 +106,8 @@ class Images:
                     same, parts = (closer, []) if closer else (same, parts[1:])
                 near = [path for path in same if path.parent == folder]
                 if same:
-                    return near if len(near) == 1 else same
-        return []
+                    return (near, True) if len(near) == 1 else (same, False)
+        return [], False
 
     def _names(self) -> dict[str, list[Path]]:
         if not self._known:

@@ -150,17 +150,18 @@ def _image(path: Path, name: str | None, images: Images) -> tuple[Path, bool]:
     folder = path.parent
     name = (name or "").strip()
     beside = (folder.parent, *(folder.parent / name for name in IMAGES)) if folder.name.lower() in FOLDERS else ()
-    if name and (found := images.find(folder, name)):
-        if len(found) > 1:
-            several = ", ".join(str(image.relative_to(images.root)) for image in found[:3])
-            raise UserError(
-                f"{path}: its image {name!r} could be {several}; keep one of them, or name it with its folder"
-            )
+    found, sure = images.search(folder, name) if name else ([], False)
+    if sure:
         return found[0], True
     last = PureWindowsPath(name).name
     for place in beside:
         if last and _is_file(place / last):
             return place / last, True
+    if len(found) > 1:
+        several = ", ".join(str(image.relative_to(images.root)) for image in found[:3])
+        raise UserError(f"{path}: its image {name!r} could be {several}; keep one of them, or name it with its folder")
+    if found:
+        return found[0], False
     for place in (folder, *beside):
         near = [image for image in place.glob("*") if is_image(image)] if place.is_dir() else []
         own, same = partner(path.name, path.suffix, sorted(near, key=_by_name))

@@ -43,7 +43,7 @@ def words(tmp_path_factory) -> Path:
 
 def test_all_commands_are_there():
     wanted = "data encoders evaluate export finetune formats lm methods models neighbours pretrain profile quickstart"
-    assert [*wanted.split(), "show", "splits", "table", "transcribe", "views"] == COMMANDS
+    assert [*wanted.split(), "segment", "show", "splits", "table", "transcribe", "views"] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -339,7 +339,7 @@ def test_threads_and_unit_of_evaluate_arrive(monkeypatch, tmp_path):
 
     seen = {}
 
-    def stop(model, data, split, out, device, threads, unit):
+    def stop(model, data, split, out, device, threads, unit, lm):
         seen.update(threads=threads, unit=unit)
         raise KeyboardInterrupt
 
