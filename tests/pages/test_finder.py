@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from htr_ssl import seeds
 from htr_ssl.errors import UserError
-from htr_ssl.layout.document import Line
+from htr_ssl.layout.document import Found, Line
 from htr_ssl.pages.finder import crops, weights
 from htr_ssl.pages.finder.maps import Maps
 from htr_ssl.pages.finder.measure import overlap, score
 from htr_ssl.pages.finder.net import FinderNet
 from htr_ssl.pages.finder.page_layout import laid_out, within
+from htr_ssl.pages.finder.page_scores import Known, evaluate
 from htr_ssl.pages.finder.trace import trace
 from htr_ssl.pages.finder.train import Plan, train
 from htr_ssl.pages.finder.truth import TruePage, true_page
@@ -217,3 +218,17 @@ def test_a_strip_of_a_facing_page_is_left_out_and_said() -> None:
     whole = [*text, *column(640, 100, 10, 500)]
     assert within(whole, 1300) == (whole, [])
     assert within([*text, line(730, 105, 70)], 800)[1] == []
+
+
+def test_writing_that_nobody_marked_is_set_apart_from_what_finding_lines_costs():
+    def marked(top: float, text: str = "") -> Line:
+        outline = np.array([[10, top], [390, top], [390, top + 30], [10, top + 30]], float)
+        base = np.array([[10, top + 22], [390, top + 22]], float)
+        return Line("", outline, base, text=text)
+
+    page = Known("a", "corpus", np.zeros((400, 400), np.uint8), [marked(20, "abcd"), marked(80, "efgh")])
+    found = Found([marked(20), marked(80), marked(300)])
+    texts = iter([[("abcd",), ("efgh",)], [("abcd",), ("efgx",), ("stamp",)]])
+    result = evaluate(page, lambda image: found, lambda crops: next(texts))
+    assert (result.given, result.marked, result.found) == ((0, 8), (1, 8), (6, 8))
+    assert (result + result).marked == (2, 16)

@@ -45,16 +45,21 @@ class Result:
         score: counts of lines.
         given: edits and characters of the true lines, read where the truth gives them.
         found: the same through the found lines: what is missed counts as left out, what is spurious as put in.
+        marked: as `found`, without the found lines that lie on no true one. Where the truth leaves writing out, the
+            loss through found lines lies between this and `found`.
     """
 
     score: Score = field(default_factory=Score)
     given: tuple[int, int] = (0, 0)
     found: tuple[int, int] = (0, 0)
+    marked: tuple[int, int] = (0, 0)
 
     def __add__(self, other: Result) -> Result:
-        given = self.given[0] + other.given[0], self.given[1] + other.given[1]
-        found = self.found[0] + other.found[0], self.found[1] + other.found[1]
-        return Result(self.score + other.score, given, found)
+        given, found, marked = (
+            (getattr(self, name)[0] + getattr(other, name)[0], getattr(self, name)[1] + getattr(other, name)[1])
+            for name in ("given", "found", "marked")
+        )
+        return Result(self.score + other.score, given, found, marked)
 
 
 def known_pages(inputs: Sequence[Path]) -> Iterator[Known]:
@@ -110,7 +115,8 @@ def evaluate(page: Known, segment: Segment, read_lines: ReadLines | None = None)
         texts = [line.text or "" for line in page.lines]
         given = _read(read_lines, page.image, page.lines)
         result.given = _edits(texts, given)
-        result.found = _end_to_end(page.lines, list(found), _read(read_lines, page.image, list(found)))
+        read = _read(read_lines, page.image, list(found))
+        result.found, result.marked = _end_to_end(page.lines, list(found), read)
     return result
 
 
@@ -123,8 +129,11 @@ def _edits(texts: Sequence[str], read: Sequence[str]) -> tuple[int, int]:
     return int(table[:, 0].sum()), int(table[:, 1].sum())
 
 
-def _end_to_end(true: list[Line], found: list[Line], read: list[str]) -> tuple[int, int]:
-    """Edits and characters: every found line goes with the true one it lies on, in the order of reading."""
+def _end_to_end(true: list[Line], found: list[Line], read: list[str]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Edits and characters: every found line goes with the true one it lies on, in the order of reading.
+
+    Both with and without the found lines that lie on no true one.
+    """
     parts: list[list[tuple[float, str]]] = [[] for _ in true]
     extra: list[str] = []
     if true and found:
@@ -140,9 +149,9 @@ def _end_to_end(true: list[Line], found: list[Line], read: list[str]) -> tuple[i
                 extra.append(text)
     else:
         extra = list(read)
-    texts = [line.text or "" for line in true] + [""] * len(extra)
-    reads = [" ".join(text for _, text in sorted(part)) for part in parts] + extra
-    return _edits(texts, reads)
+    texts = [line.text or "" for line in true]
+    reads = [" ".join(text for _, text in sorted(part)) for part in parts]
+    return _edits(texts + [""] * len(extra), reads + extra), _edits(texts, reads)
 
 
 def memory() -> float:
