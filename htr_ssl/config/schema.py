@@ -258,7 +258,9 @@ class LanguageConfig(Strict):
     """A language model of characters that is learnt with a recognizer and stored in its file.
 
     It is made from the labels of the training's own subset, from `text`, and from the language model of `init` if that
-    has one. How much each counts, and the two weights of the search, are chosen on the validation images.
+    has one. How much each counts, and the two weights of the search, are chosen on the validation images that may
+    choose a checkpoint; with `select=last` on a share of them as small as `fraction`. If these are fewer than 30, the
+    search keeps the weights of `init`, and every second label tells how much each counts.
     """
 
     order: int = Field(7, ge=1, le=12)

@@ -19,6 +19,8 @@ from htr_ssl.text.beam import Options
 from htr_ssl.text.charset import normalise
 from htr_ssl.text.lm import LanguageModel
 
+FEW = 30
+"""Validation images that choose the weights of a language model; fewer would choose by chance."""
 MOST_TEXT = 1 << 30
 """Largest text file [bytes]."""
 
@@ -57,7 +59,8 @@ def build(
 ) -> tuple[LanguageModel, dict[str, Any]]:
     """Language model of labels, the texts of `config` and the model that the training started from, and its facts.
 
-    Each is a model of its own; they are mixed with the weights that predict the validation labels best. `shown` brings
+    Each is a model of its own; they are mixed with the weights that predict the validation labels best. If these are
+    fewer than `FEW`, every second label is kept out of the first model and predicted in their stead. `shown` brings
     texts into the order of the image, in which the model reads.
     """
     parts = {"labels": kneser_ney.train(map(shown, labels), config.order, config.size)}
@@ -68,35 +71,52 @@ def build(
         parts["start"] = start
     if len(parts) == 1:
         return parts["labels"], {"labels": len(labels)}
-    shares = mixture.weights(list(parts.values()), [shown(text) for text in validation])
+    asked, judges = list(map(shown, validation)), list(parts.values())
+    if len(asked) < FEW and len(labels) > 1:
+        asked = list(map(shown, labels[1::2]))
+        judges[0] = kneser_ney.train(map(shown, labels[::2]), config.order, config.size)
+    shares = mixture.weights(judges, asked)
     facts = {"mixture": {name: round(share, 4) for name, share in zip(parts, shares, strict=True)}}
     return mixture.mix(list(parts.values()), shares), {"labels": len(labels), "text": config.text} | facts
 
 
 def equip(
-    path: Path, config: LanguageConfig, labels: Sequence[str], validation: Strips, init: Path | None, device: str
+    path: Path,
+    config: LanguageConfig,
+    labels: Sequence[str],
+    validation: Strips | None,
+    chosen: Sequence[int],
+    init: Path | None,
+    device: str,
 ) -> None:
     """Puts a language model into a recognizer's file; its weights are chosen on validation images.
+
+    Fewer than `FEW` of them choose no weights: those of the start's language model are kept, else the usual ones.
 
     Args:
         path: the recognizer's file.
         config: how to make it.
         labels: texts of the training's own subset.
-        validation: images and texts.
+        validation: images and texts; None = there are none.
+        chosen: places in `validation` of the images that may be asked.
         init: file that the training started from; its language model, if it has one, is a part of the new one.
         device: where to read the validation images.
     """
     reader = Reader.load(path, device, lm="none")
     charset = reader.charset
-    start = None
+    start, options = None, Options()
     if init is not None:
         header, state = model_file.read(init)
         old = language.stored(str(init), header, state)
-        start = None if old is None or old.facts.get("direction", "ltr") != charset.direction else old.model
-    texts = validation.texts()
+        if old is not None and old.facts.get("direction", "ltr") == charset.direction:
+            start, options = old.model, old.options
+    known = validation.texts() if validation else []
+    texts = [known[row] for row in chosen]
     model, facts = build(config, labels, texts, start, charset.visual)
     facts["direction"] = charset.direction
-    rows = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), language.MOST)).round().astype(int)).tolist()
-    scores = reader.scores([validation.strip(row) for row in rows])
-    made = language.tuned(language.of(model, Options(), facts), scores, [texts[row] for row in rows], reader.charset)
+    made = language.of(model, options, facts | {"chosen_on": f"none, {len(texts)} validation images are too few"})
+    if validation and len(texts) >= FEW:
+        rows = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), language.MOST)).round().astype(int)).tolist()
+        scores = reader.scores([validation.strip(chosen[row]) for row in rows])
+        made = language.tuned(made, scores, [texts[row] for row in rows], reader.charset)
     language.store(path, made, path)

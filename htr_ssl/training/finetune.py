@@ -70,8 +70,6 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     train = engine.decoded(samples, rows + more, config, progress)
     known = _validation_rows(samples, config, out)
     validation = engine.decoded(samples, known, config, progress) if known else None
-    if config.lm and validation is None:
-        raise UserError(f"{config.data.source}: the weights of lm are chosen on validation labels, and there are none")
 
     header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
     encoder = model_file.build_encoder(
@@ -120,9 +118,10 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         | {"subset_sha256": subset_hash, "normalisation": tokens.rule(samples.facts)}
         | {"val_cer": checks.best if validation else None},
     )
-    if config.lm and validation:
+    if config.lm:
         init = Path(config.init) if config.init else None
-        equip.equip(path, config.lm, texts, validation, init, config.train.device)
+        chosen = _share(samples, config, known) if last else list(range(len(known)))
+        equip.equip(path, config.lm, texts, validation, chosen, init, config.train.device)
     write_json(out / "summary.json", summary | {"charset": report})
     return path
 
@@ -187,10 +186,16 @@ def _validation_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -
     _some(rows, config, "validation")
     if config.select == "validation" or config.fraction == 1:
         return rows
+    chosen = [rows[i] for i in _share(samples, config, rows)]
+    ids = [str(samples.column("id")[row]) for row in chosen]
+    subsets.write(out / "selection.txt", ids, config.fraction, config.seed, config.data.source)
+    return chosen
+
+
+def _share(samples: SplitSamples, config: FinetuneConfig, rows: Sequence[int]) -> list[int]:
+    """Places in `rows` of a share of validation lines as small as that of the train labels."""
     ids = [str(samples.column("id")[row]) for row in rows]
-    chosen = subsets.subset(ids, config.fraction, config.seed, _groups(samples, rows, config), config.subset_by)
-    subsets.write(out / "selection.txt", [ids[i] for i in chosen], config.fraction, config.seed, config.data.source)
-    return [rows[i] for i in chosen]
+    return subsets.subset(ids, config.fraction, config.seed, _groups(samples, rows, config), config.subset_by)
 
 
 def _unlabelled(config: FinetuneConfig, facts: dict[str, str], progress: bool) -> tuple[Strips, int]:

@@ -1,8 +1,12 @@
 """A fine-tuning that learns a language model too: from its own labels, texts, and its start; stored, used, compared."""
 
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from random_models import random_model
 
 from htr_ssl.config import FinetuneConfig, LanguageConfig, TableConfig
@@ -125,3 +129,36 @@ def test_storing_in_place_is_whole(tmp_path):
     language.store(path, language.of(kneser_ney.train(["abc"], 2), Options(), {}), path)
     assert Reader.load(path, "cpu").language.model.order == 2
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_few_validation_images_choose_no_weights(run, tmp_path, monkeypatch):
+    """With select=last a share of them as small as that of the labels is asked, and fewer than `FEW` are not."""
+    path, config = run
+    known = Reader.load(path, "cpu").language
+    assert known.facts["chosen_on"].startswith("none")
+    values = config.model_dump() | {"init": str(path), "select": "last", "lm": {"order": 3}}
+    made = Reader.load(finetune.run(FinetuneConfig(**values), tmp_path / "few", progress=False), "cpu").language
+    assert made.facts["chosen_on"].startswith("none")
+    assert made.options == known.options
+    monkeypatch.setattr(equip, "FEW", 2)
+    seen = []
+    tuned = language.tuned
+    monkeypatch.setattr(language, "tuned", lambda *args: seen.append(len(args[2])) or tuned(*args))
+    monkeypatch.setattr(language, "ALPHAS", (0.3,))
+    finetune.run(FinetuneConfig(**values), tmp_path / "half", progress=False)
+    finetune.run(FinetuneConfig(**values | {"select": "validation"}), tmp_path / "whole", progress=False)
+    assert seen[1] >= 2 * seen[0] - 1 > 1
+
+
+def test_a_training_without_validation_labels_has_a_language_model_too(run, tmp_path):
+    path, config = run
+    buffer = io.BytesIO()
+    Image.new("L", (64, 32), 255).save(buffer, "PNG")
+    images = [{"bytes": buffer.getvalue(), "path": f"{row}.png"} for row in range(6)]
+    table = pa.table({"image": images, "text": ["le mot"] * 6, "split": ["train"] * 6})
+    pq.write_table(table, tmp_path / "train.parquet")
+    data = {"source": str(tmp_path / "train.parquet"), "level": "word", "height": 32}
+    values = config.model_dump() | {"data": data, "init": str(path), "select": "last", "fraction": 1.0}
+    made = Reader.load(finetune.run(FinetuneConfig(**values), tmp_path / "run", progress=False), "cpu").language
+    assert set(made.facts["mixture"]) == {"labels", "text", "start"}
+    assert made.options == Reader.load(path, "cpu").language.options
