@@ -10,8 +10,8 @@ from fuzzing import DOORS, rounds
 from htr_ssl.errors import UserError
 
 ROUNDS = {"model": 12, "config": 25, "run": 20, "transcribe": 20, "table": 40, "language": 60}
-SECONDS = 60
-"""Longest that one input may take; much of it is waiting for others on a busy machine."""
+SECONDS = 30
+"""Longest that one input may keep the processor."""
 MEMORY = 400e6
 """Growth of the process allowed over all inputs of a door [bytes]."""
 
@@ -30,10 +30,10 @@ def test_damaged(name, tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     good = 0
     for _ in rounds(door, tmp_path / "whole", ROUNDS[name]):
-        begun = time.monotonic()
+        begun = time.process_time()
         with contextlib.suppress(UserError):
             door.read(tmp_path / "whole")
             good += 1
-        assert time.monotonic() - begun < SECONDS
+        assert time.process_time() - begun < SECONDS
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before < MEMORY
     assert good > 0 or name not in ("transcribe", "table"), "no input was read: the damage is too great to test with"

@@ -195,7 +195,7 @@ def fit(
                 accelerator="gpu" if device.type == "cuda" else device.type,
                 precision=precision(config.precision, device),
                 max_epochs=-(-config.steps // config.check_every),
-                callbacks=[checkpoints, *([together] if world > 1 else []), *bar, *callbacks],
+                callbacks=[checkpoints, together if world > 1 else _Interrupts(), *bar, *callbacks],
                 default_root_dir=out,
                 logger=_logger(out) if config.track else False,
                 use_distributed_sampler=False,
@@ -296,6 +296,30 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+class _Interrupts(Callback):
+    """Ctrl-C ends the training at the next step at the latest, wherever it was caught.
+
+    The exception of a signal rises wherever the program happens to be: code that ignores exceptions, as a destructor
+    does, would swallow it and go on for hours.
+    """
+
+    asked = False
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Remembers signals from now on."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Stops if the exception did not."""
+        if self.asked:
+            raise KeyboardInterrupt
 
 
 @contextmanager

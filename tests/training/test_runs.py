@@ -308,7 +308,7 @@ def uninterrupted(tmp_path_factory):
         if name not in done:
             folder = tmp_path_factory.mktemp(name)
             process = start(name, write_config(folder, name), folder / "out")
-            assert process.wait(240) == 0, process.stderr.read()
+            assert process.wait(300) == 0, process.stderr.read()
             done[name] = outcome(name, folder / "out")
         return done[name]
 
@@ -342,7 +342,7 @@ def test_killed_runs_end_with_the_same_result(tmp_path, uninterrupted, name, mom
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
     again = start(name, config, out)
-    assert again.wait(240) == 0, again.stderr.read()
+    assert again.wait(300) == 0, again.stderr.read()
     assert outcome(name, out) == uninterrupted(name)
     assert not list(out.rglob("*.tmp"))
 
@@ -354,10 +354,33 @@ def test_stopped_runs_go_on(tmp_path, uninterrupted, number):
     while process.poll() is None and not reached(out, ("metrics.csv", 2)):
         time.sleep(0.01)
     process.send_signal(number)
-    assert process.wait(60) == 130
+    assert process.wait(300) == 130
     assert "goes on" in process.stderr.read()
-    assert start("long", config, out).wait(240) == 0
+    assert start("long", config, out).wait(300) == 0
     assert outcome("long", out) == uninterrupted("long")
+
+
+class Swallowing(Callback):
+    """Sends Ctrl-C at the second step and ignores the exception, as a destructor does."""
+
+    def __init__(self):
+        self.steps = 0
+
+    def on_train_batch_end(self, *_):
+        self.steps += 1
+        if self.steps == 2:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                pass
+
+
+def test_a_stop_that_something_swallowed_comes_at_the_next_step(tmp_path):
+    seen = Swallowing()
+    with pytest.raises(KeyboardInterrupt):
+        finetune.run(finetuning(train=TRAIN | {"steps": 50}), tmp_path, progress=False, callbacks=[seen])
+    assert seen.steps == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_steps_beyond_the_last_check_are_trained_too(tmp_path):
