@@ -1,5 +1,6 @@
 """Runs through the public interface: they learn, resume to the same weights after any kill, and refuse bad input."""
 
+import contextlib
 import csv
 import json
 import os
@@ -369,10 +370,8 @@ class Swallowing(Callback):
     def on_train_batch_end(self, *_):
         self.steps += 1
         if self.steps == 2:
-            try:
+            with contextlib.suppress(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt:
-                pass
 
 
 def test_a_stop_that_something_swallowed_comes_at_the_next_step(tmp_path):
