@@ -194,7 +194,10 @@ class Model:
         Raises:
             UserError: an image cannot be decoded.
         """
-        return [Reading(*found) for found in self._reader.read([_decoded(x) for x in _several(images)], batch_size)]
+        from htr_ssl.recognizers.aligned import read_aligned
+
+        found = read_aligned(self._reader, [_decoded(x) for x in _several(images)], batch_size)
+        return [Reading(one.text, one.confidence) for one in found]
 
     def transcribe(self, page: Picture, segmenter: str = "learned") -> Page:
         """Finds the lines of a page and reads them.

@@ -157,7 +157,7 @@ def evaluate(
 
     Example: `htr-ssl evaluate runs/finetune/model.safetensors --out runs/finetune`
     """
-    from htr_ssl.cli.show import scores
+    from htr_ssl.cli.show import reliability, scores
     from htr_ssl.experiments import evaluate as evaluation
     from htr_ssl.models import shelf
 
@@ -167,6 +167,8 @@ def evaluate(
     given = _data(model, source, format, splits)
     result = evaluation.evaluate(model, given, split, out, device, threads, unit=interval_unit, lm=language_model)
     scores(result)
+    if out is not None:
+        reliability(model, given, split, out, device, language_model)
     fail([f"{name}: not scored, the image cannot be read" for name in result["unreadable"]], result["n"])
 
 

@@ -57,21 +57,25 @@ def attach(
         typer.Option("--data", metavar="DATA", help="Other data than the model's own, to choose on."),
     ] = None,
 ) -> None:
-    """Put a language model into a recognizer's file; its two weights are chosen on validation images.
+    """Put a language model into a recognizer's file; validation images choose its two weights and the calibration.
 
     Example: `htr-ssl lm attach runs/finetune/model.safetensors french.safetensors --out with_lm.safetensors`
     """
     from htr_ssl.config import DataConfig
-    from htr_ssl.experiments.evaluate import weighted
+    from htr_ssl.experiments import evaluate
     from htr_ssl.models import shelf
-    from htr_ssl.recognizers import language
+    from htr_ssl.recognizers import calibration, language
     from htr_ssl.recognizers.reader import Reader
 
     path = shelf.find(model)
     reader = Reader.load(path, lm=language_model)
     assert reader.language is not None
     own = reader.header["data"]
-    made = weighted(reader, DataConfig(**own) if source is None else DataConfig(source=source, level=own["level"]))
+    data = DataConfig(**own) if source is None else DataConfig(source=source, level=own["level"])
+    made = evaluate.weighted(reader, data)
     language.store(path, made, out)
     chosen = made.facts.get("chosen_on", "no validation image: the usual weights")
+    judged = evaluate.judged(Reader.load(out), data, "validation", language.MOST)
+    if len(judged.right):
+        calibration.store(out, calibration.fit(judged))
     note(f"{out}: weights {made.options.alpha:g} and {made.options.beta:g} ({chosen})")

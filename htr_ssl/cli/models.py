@@ -57,6 +57,39 @@ def get(
 
 
 @models.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Name of a model, or its file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: the model with its calibration.")],
+    source: Annotated[
+        str | None, typer.Option("--data", metavar="DATA", help="Other data than the model's own.")
+    ] = None,
+) -> None:
+    """Make a model's confidence the share of characters that is right, told by its validation images.
+
+    A fine-tuning does it by itself; this is for models without, or for other writing.
+
+    Example: `htr-ssl models calibrate old.safetensors --data lines --out new.safetensors`
+    """
+    from htr_ssl.config import DataConfig
+    from htr_ssl.experiments import evaluate
+    from htr_ssl.models import shelf
+    from htr_ssl.recognizers import calibration
+    from htr_ssl.recognizers.reader import Reader
+
+    path = shelf.find(model)
+    reader = Reader.load(path)
+    own = reader.header["data"]
+    data = DataConfig(**own) if source is None else DataConfig(source=source, level=own["level"])
+    judged = evaluate.judged(reader, data, "validation")
+    if not len(judged.right):
+        raise UserError(f"{data.source}: nothing is read in its labelled validation images; give others with --data")
+    numbers = calibration.fit(judged)
+    calibration.store(path, numbers, out)
+    before, after = (calibration.reliability(judged, found).error for found in (None, numbers))
+    note(f"{out}: confidence was off by {100 * before:.1f} points, is now by {100 * after:.1f} on validation")
+
+
+@models.command()
 def card(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Name of a model, or its file.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write, such as README.md.")] = None,

@@ -178,6 +178,29 @@ def scores(result: dict[str, Any]) -> None:
     pairs(f"{result['data']}, {result['split']}", rows)
 
 
+def reliability(
+    model: Path, data: Any, split: str, out: Path, device: str = "auto", language_model: str | Path = "auto"
+) -> None:
+    """Compares confidence with truth: reliability.json and .png in `out`, and a line."""
+    from htr_ssl.config import DataConfig
+    from htr_ssl.experiments import evaluate, pictures
+    from htr_ssl.files import write_bytes, write_json
+    from htr_ssl.recognizers import calibration, language
+    from htr_ssl.recognizers.reader import Reader
+
+    reader = Reader.load(model, device, lm=language_model)
+    judged = evaluate.judged(reader, data or DataConfig(**reader.header["data"]), split)
+    numbers = reader.header.get(language.CALIBRATION)
+    found = {"the network's": calibration.reliability(judged)}
+    if numbers is not None:
+        found["calibrated"] = calibration.reliability(judged, numbers)
+    errors = {name: one.error for name, one in found.items()}
+    write_json(out / "reliability.json", {"calibration": numbers, "characters": len(judged.right), "error": errors})
+    write_bytes(out / "reliability.png", pictures.reliability(found))
+    shown = ", ".join(f"{name} {100 * error:.1f} points" for name, error in errors.items())
+    note(f"confidence is off by: {shown} (expected calibration error of characters; {out / 'reliability.png'})")
+
+
 def listing(package: str, name: str | None) -> None:
     """Prints the plugins of a package, or the options of one."""
     if name is None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from htr_ssl.data.sample import Sample
     from htr_ssl.data.samples import Samples
+    from htr_ssl.recognizers import calibration
     from htr_ssl.recognizers.language import Language
     from htr_ssl.recognizers.reader import Reader
 
@@ -31,6 +32,8 @@ UNITS: tuple[Unit, ...] = ("writer", "page", "sample")
 """What can be resampled as a whole, the coarsest first."""
 PREDICTIONS = "predictions.csv"
 RESULT = "result.json"
+JUDGED = 500
+"""Most images of which the characters' confidence is compared with what is right."""
 ENOUGH = 5
 """Fewest writers or pages that are resampled as a whole; of fewer a bootstrap says nothing."""
 FEW = 10
@@ -143,14 +146,27 @@ def weighted(reader: Reader, config: DataConfig, samples: Samples | None = None)
     from htr_ssl.recognizers import language
 
     assert reader.language is not None
-    samples = samples if samples is not None else read_samples(config)
-    pairs = enumerate(zip(samples.column("split"), samples.column("text"), strict=True))
-    rows = [row for row, (split, text) in pairs if split == "validation" and text]
-    rows = [rows[i * len(rows) // language.MOST] for i in range(language.MOST)] if len(rows) > language.MOST else rows
-    images = [(samples[row].text or "", _load(samples[row], {})) for row in rows]
-    known = [(text, image) for text, image in images if image is not None]
+    known = _some_of(samples if samples is not None else read_samples(config), "validation", language.MOST)
     scores = reader.scores(reader.prepared([image for _, image in known])) if known else []
     return language.tuned(reader.language, scores, [text for text, _ in known], reader.charset)
+
+
+def judged(reader: Reader, config: DataConfig, split: str, most: int = JUDGED) -> calibration.Judged:
+    """Characters that are read in at most so many labelled images of a split, and whether they are right."""
+    from htr_ssl.data.loading import read_samples
+    from htr_ssl.recognizers import calibration
+
+    known = _some_of(read_samples(config), split, most)
+    return calibration.judge(reader, [image for _, image in known], [text for text, _ in known])
+
+
+def _some_of(samples: Samples, split: str, most: int) -> list[tuple[str, np.ndarray]]:
+    """Texts and images of at most so many labelled samples of a split, evenly spread."""
+    pairs = enumerate(zip(samples.column("split"), samples.column("text"), strict=True))
+    rows = [row for row, (name, text) in pairs if text and (name == split or split == "all")]
+    rows = [rows[i * len(rows) // most] for i in range(most)] if len(rows) > most else rows
+    images = [(samples[row].text or "", _load(samples[row], {})) for row in rows]
+    return [(text, image) for text, image in images if image is not None]
 
 
 def _without(reader: Reader, greedy: Sequence[Prediction], level: str, unit: Unit | None) -> dict[str, Any]:

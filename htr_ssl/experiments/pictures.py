@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from htr_ssl.experiments.statistics import Metric, Rate, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from htr_ssl.recognizers.calibration import Reliability
 
 # Okabe and Ito's colours, distinguishable with every colour vision; black is the supervised row.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F")
@@ -47,6 +49,23 @@ def curve(table: Table, metric: Metric | None = None) -> bytes:
     handles, labels = places[0][0].get_legend_handles_labels()
     if handles and not bars:
         figure.legend(handles, labels, frameon=False, loc="outside right upper")
+    return _png(figure)
+
+
+def reliability(found: Mapping[str, Reliability]) -> bytes:
+    """Share of characters that are right over the confidence they are read with; on the diagonal both agree."""
+    figure = _figure(5.2, 4.6)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
+    for (name, one), colour, marker in zip(found.items(), _COLOURS, _MARKERS, strict=False):
+        filled = one.size > 0
+        sizes = 15 + 140 * np.sqrt(one.size[filled] / max(1, one.size.sum()))
+        label = f"{name}: off by {100 * one.error:.1f} points"
+        axes.plot(one.confidence[filled], one.right[filled], color=colour, linewidth=1.2)
+        axes.scatter(one.confidence[filled], one.right[filled], s=sizes, color=colour, marker=marker, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence of a character", ylabel="share that is right")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left")
     return _png(figure)
 
 

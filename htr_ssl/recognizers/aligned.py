@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from htr_ssl.errors import UserError
+from htr_ssl.recognizers.language import CALIBRATION
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.text.charset import BLANK, frames_needed, normalise
 
-TEMPERATURE = "temperature"
-"""Entry of a model's header: what its logits are divided by, so that its confidence is the share that is right."""
+_LEAST = 1e-4  # chance that a confidence leaves to either outcome
 
 
 class Reading(NamedTuple):
@@ -34,32 +34,71 @@ class Reading(NamedTuple):
     confidences: np.ndarray | None = None
 
 
-def read_aligned(reader: Reader, images: Sequence[np.ndarray]) -> list[Reading]:
+class Aligned(NamedTuple):
+    """A text and the frames it comes from.
+
+    Attributes:
+        text: in the order of reading.
+        confidence: the reader's own, of the whole text.
+        scores: log-posteriors (T, K).
+        spans: first and last frame of each character in the order of the image, (L, 2); None if they are unknown.
+        label: index of each character in the order of the image, (L,).
+        places: where each character of the text stands in that order, (L,).
+    """
+
+    text: str
+    confidence: float
+    scores: np.ndarray
+    spans: np.ndarray | None
+    label: np.ndarray
+    places: np.ndarray
+
+    def peaks(self) -> np.ndarray:
+        """Greatest posterior of each character within its frames, in the order of reading, (L,)."""
+        assert self.spans is not None
+        pairs = zip(self.spans.tolist(), self.label, strict=True)
+        peaks = np.array([self.scores[first : last + 1, index].max() for (first, last), index in pairs])
+        found: np.ndarray = np.exp(peaks)[self.places]
+        return found
+
+
+def read_aligned(reader: Reader, images: Sequence[np.ndarray], batch_size: int = 32) -> list[Reading]:
     """Texts of images of lines with the place and confidence of every character.
 
     Args:
         reader: a recognizer, with or without language model.
         images: uint8, (H, W) gray or (H, W, 3) RGB.
+        batch_size: most images read at once.
     """
-    read, scores = reader.read_scored(images)
-    texts = [(normalise(text), confidence) for text, confidence in read]
-    labels = [_label(reader, text) for text, _ in texts]
-    rows = [i for i, label in enumerate(labels) if label and frames_needed(label) <= len(scores[i])]
-    found = dict(zip(rows, align_all([scores[i] for i in rows], [labels[i] for i in rows]), strict=True))
     readings = []
-    for i, (text, confidence) in enumerate(texts):
-        if i not in found:
-            readings.append(Reading(text, confidence))
+    for one in align(reader, images, batch_size):
+        if one.spans is None:
+            readings.append(Reading(one.text, one.confidence))
             continue
-        spans, label = found[i], np.asarray(labels[i])
-        calibrated = with_temperature(scores[i], reader.header.get(TEMPERATURE, 1.0))
-        peaks = np.array(
-            [calibrated[a : b + 1, index].max() for (a, b), index in zip(spans.tolist(), label, strict=True)]
-        )
-        places = np.argsort(reader.charset.visual_order(text))  # from the order of the image to that of reading
-        edges = _edges(spans, len(scores[i]))[places]
-        readings.append(Reading(text, float(np.exp(peaks.mean())), edges, np.exp(peaks)[places]))
+        confidences = calibrated(one.peaks(), reader.header.get(CALIBRATION))
+        edges = _edges(one.spans, len(one.scores))[one.places]
+        readings.append(Reading(one.text, float(np.exp(np.log(confidences).mean())), edges, confidences))
     return readings
+
+
+def align(reader: Reader, images: Sequence[np.ndarray], batch_size: int = 32) -> list[Aligned]:
+    """Texts of images of lines with the frames of every character; see `read_aligned`."""
+    read, scores = reader.read_scored(images, batch_size)
+    texts = [normalise(text) for text, _ in read]
+    labels = [_label(reader, text) for text in texts]
+    rows = [i for i, label in enumerate(labels) if label and frames_needed(label) <= len(scores[i])]
+    spans = dict(zip(rows, align_all([scores[i] for i in rows], [labels[i] for i in rows]), strict=True))
+    return [
+        Aligned(
+            text,
+            read[i][1],
+            scores[i],
+            spans.get(i),
+            np.asarray(labels[i]),
+            np.argsort(reader.charset.visual_order(text)),  # from the order of the image to that of reading
+        )
+        for i, text in enumerate(texts)
+    ]
 
 
 def _label(reader: Reader, text: str) -> list[int]:
@@ -70,13 +109,20 @@ def _label(reader: Reader, text: str) -> list[int]:
         return []
 
 
-def with_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """Log-posteriors (T, K) of logits divided by `temperature`; above 1 they are less sure."""
-    if temperature == 1.0:
-        return scores
-    scaled = scores / temperature
-    top = scaled.max(1, keepdims=True)
-    result: np.ndarray = scaled - top - np.log(np.exp(scaled - top).sum(1, keepdims=True))
+def calibrated(confidences: np.ndarray, numbers: Sequence[float] | None) -> np.ndarray:
+    """Confidences whose log-odds are stretched by the slope and shifted by the offset; None leaves them as they are."""
+    if numbers is None:
+        return confidences
+    slope, offset = numbers
+    odds = log_odds(confidences)
+    result: np.ndarray = 1 / (1 + np.exp(-slope * odds - offset))
+    return result
+
+
+def log_odds(confidences: np.ndarray) -> np.ndarray:
+    """ln c / (1 - c), bounded."""
+    sure = np.clip(confidences, _LEAST, 1 - _LEAST)
+    result: np.ndarray = np.log(sure / (1 - sure))
     return result
 
 

@@ -18,6 +18,8 @@ from htr_ssl.text import lm, metrics
 from htr_ssl.text.beam import Decoder, Options
 from htr_ssl.text.charset import Charset
 
+CALIBRATION = "calibration"
+"""Entry of a recognizer's header: slope and offset of the log-odds that make its confidence the share that is right."""
 KEY = "language_model"
 """Where a recognizer's header has what its language model is, and the beginning of the names of its tensors."""
 ALPHAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
@@ -84,7 +86,8 @@ def store(path: Path, language: Language, out: Path) -> None:
     arrays = language.model.tensors()
     state |= {f"{KEY}.{name}": torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     weights = {"alpha": language.options.alpha, "beta": language.options.beta, "facts": language.facts}
-    header = {key: value for key, value in header.items() if key != "format"}
+    # A calibration holds for readings with the old language model only.
+    header = {key: value for key, value in header.items() if key not in ("format", CALIBRATION)}
     model_file.save(out, state, header | {KEY: {**language.model.header(), **weights}})
 
 

@@ -1,4 +1,4 @@
-"""A recognizer gets a language model: from the labels of its training, texts of the user's, and what its start had."""
+"""A recognizer gets a language model, from labels, texts and what its start had, and a calibrated confidence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from htr_ssl import model_file
 from htr_ssl.config import DataConfig, LanguageConfig
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.errors import UserError
-from htr_ssl.recognizers import language
+from htr_ssl.recognizers import calibration, language
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.text import kneser_ney, mixture
 from htr_ssl.text.beam import Options
@@ -20,7 +20,7 @@ from htr_ssl.text.charset import normalise
 from htr_ssl.text.lm import LanguageModel
 
 FEW = 30
-"""Validation images that choose the weights of a language model; fewer would choose by chance."""
+"""Validation images that choose the weights of a language model or calibrate; fewer would do so by chance."""
 MOST_TEXT = 1 << 30
 """Largest text file [bytes]."""
 
@@ -116,7 +116,27 @@ def equip(
     facts["direction"] = charset.direction
     made = language.of(model, options, facts | {"chosen_on": f"none, {len(texts)} validation images are too few"})
     if validation and len(texts) >= FEW:
-        rows = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), language.MOST)).round().astype(int)).tolist()
-        scores = reader.scores([validation.strip(chosen[row]) for row in rows])
-        made = language.tuned(made, scores, [texts[row] for row in rows], reader.charset)
+        rows = spread(chosen, language.MOST)
+        scores = reader.scores([validation.strip(row) for row in rows])
+        made = language.tuned(made, scores, [known[row] for row in rows], reader.charset)
     language.store(path, made, path)
+
+
+def calibrate(path: Path, validation: Strips, chosen: Sequence[int], device: str) -> None:
+    """Puts into a recognizer's file what makes its confidence the share that is right, told by validation images.
+
+    Fewer than `FEW` tell nothing. Arguments as those of `equip`.
+    """
+    if len(chosen) < FEW:
+        return
+    known, rows = validation.texts(), spread(chosen, language.MOST)
+    reader = Reader.load(path, device)
+    images = [strip[..., 0] if strip.shape[2] == 1 else strip for strip in map(validation.strip, rows)]
+    judged = calibration.judge(reader, images, [known[row] for row in rows])
+    calibration.store(path, calibration.fit(judged))
+
+
+def spread(items: Sequence[int], most: int) -> list[int]:
+    """At most so many of them, evenly spread."""
+    places = np.unique(np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)).tolist()
+    return [items[place] for place in places]

@@ -118,10 +118,12 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         | {"subset_sha256": subset_hash, "normalisation": tokens.rule(samples.facts)}
         | {"val_cer": checks.best if validation else None},
     )
+    chosen = _share(samples, config, known) if last and known else list(range(len(known)))
     if config.lm:
         init = Path(config.init) if config.init else None
-        chosen = _share(samples, config, known) if last else list(range(len(known)))
         equip.equip(path, config.lm, texts, validation, chosen, init, config.train.device)
+    if validation:
+        equip.calibrate(path, validation, chosen, config.train.device)
     write_json(out / "summary.json", summary | {"charset": report})
     return path
 

@@ -8,7 +8,7 @@ from random_models import IMAGES, random_model
 
 from htr_ssl.layout.crop import boxes, crop
 from htr_ssl.layout.document import Line
-from htr_ssl.recognizers.aligned import align_all, read_aligned, with_temperature
+from htr_ssl.recognizers.aligned import align_all, calibrated, read_aligned
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.text import ctc
 from htr_ssl.text.charset import frames_needed
@@ -45,12 +45,16 @@ def test_places_and_confidences_of_all_characters(tmp_path):
         assert reading.confidence == pytest.approx(float(np.exp(np.log(reading.confidences).mean())), abs=1e-5)
 
 
-def test_a_temperature_above_one_makes_less_sure():
-    scores = np.log(np.array([[0.9, 0.05, 0.05]], np.float32))
-    warm = np.exp(with_temperature(scores, 2.0))
-    assert warm.sum() == pytest.approx(1, abs=1e-6)
-    assert 1 / 3 < warm[0, 0] < 0.9
-    assert with_temperature(scores, 1.0) is scores
+def test_a_slope_below_one_makes_less_sure_and_an_offset_surer():
+    sure = np.array([0.02, 0.5, 0.9])
+    assert calibrated(sure, None) is sure
+    assert calibrated(sure, (1.0, 0.0)) == pytest.approx(sure)
+    mild = calibrated(sure, (0.5, 0.0))
+    assert mild[0] > 0.02
+    assert mild[1] == pytest.approx(0.5)
+    assert mild[2] < 0.9
+    assert (calibrated(sure, (1.0, 0.7)) > sure).all()
+    assert (np.diff(calibrated(np.linspace(0, 1, 50), (0.3, 1.0))) >= 0).all()
 
 
 @pytest.mark.parametrize("angle", [0, 7, -20, 80])
