@@ -24,8 +24,9 @@ Lines = Literal["given", "found"]
 
 MAX_DISTORTION = 0.01
 """Largest relative difference between the proportions of an image and those that its XML states."""
-JUNK = 0.1
-"""Found lines that are read with less confidence are stains and edges, not text."""
+JUNK = 0.15
+"""Found lines of whose text the network alone is less sure are stains and edges. Measured on 28 pages with the shipped
+model: 0.5 % of the lines on true ones, 18 % of the others, 45 % of crops without writing (benchmarks/segmentation)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,7 @@ def read_image(
         if len(reading) > 2 and reading[2] is not None:
             line.words = _words(line, reading[2], reading[3], width, height)
     if lines is None:
-        least = max(options.min_confidence, 0.0 if options.keep_junk else JUNK)
-        kept = [line for line in page.lines if (line.confidence or 0.0) >= least and (line.text or options.keep_junk)]
+        kept = [line for line, reading in zip(page.lines, readings, strict=True) if _kept(reading, options)]
         page.left_out = len(page.lines) - len(kept)
         page.lines = kept
     else:
@@ -95,6 +95,13 @@ def read_image(
                 line.text, line.words = "", []
                 page.left_out += 1
     return page
+
+
+def _kept(reading: Any, options: Options) -> bool:
+    """Whether a found line stays: something is read, the network sees writing, and it is as sure as asked for."""
+    ink = getattr(reading, "ink", None)
+    writing = bool(reading[0]) and (reading[1] if ink is None else ink) >= JUNK
+    return (options.keep_junk or writing) and reading[1] >= options.min_confidence
 
 
 def _words(line: Line, spans: np.ndarray, confidences: np.ndarray, width: int, height: int) -> list[Word]:

@@ -26,12 +26,15 @@ class Reading(NamedTuple):
         confidence: geometric mean of the characters' confidence, calibrated, in [0, 1].
         spans: left and right end of each character in shares of the image's width, (L, 2); None if they are unknown.
         confidences: of the characters, (L,); None if they are unknown.
+        ink: how sure the network alone is of the text, in [0, 1], whatever calibration and language model make of it:
+            it tells writing from stains; None if it is unknown.
     """
 
     text: str
     confidence: float
     spans: np.ndarray | None = None
     confidences: np.ndarray | None = None
+    ink: float | None = None
 
 
 class Aligned(NamedTuple):
@@ -75,9 +78,11 @@ def read_aligned(reader: Reader, images: Sequence[np.ndarray], batch_size: int =
         if one.spans is None:
             readings.append(Reading(one.text, one.confidence))
             continue
-        confidences = calibrated(one.peaks(), reader.header.get(CALIBRATION))
+        peaks = one.peaks()
+        confidences = calibrated(peaks, reader.header.get(CALIBRATION))
         edges = _edges(one.spans, len(one.scores))[one.places]
-        readings.append(Reading(one.text, float(np.exp(np.log(confidences).mean())), edges, confidences))
+        whole, ink = (float(np.exp(np.log(values).mean())) for values in (confidences, peaks))
+        readings.append(Reading(one.text, whole, edges, confidences, ink))
     return readings
 
 

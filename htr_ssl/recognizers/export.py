@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from rapidfuzz.distance import Levenshtein
 
+from htr_ssl import model_file
 from htr_ssl.config import DataConfig
 from htr_ssl.data import synthetic
 from htr_ssl.data.batch import Images
@@ -24,6 +25,7 @@ from htr_ssl.data.reading import read
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path
+from htr_ssl.recognizers import language
 from htr_ssl.recognizers._int8 import quantise
 from htr_ssl.recognizers._onnx import INPUTS, KEY, OUTPUTS, OnnxNetwork, extra
 from htr_ssl.recognizers.probe import ProbeRecognizer
@@ -81,6 +83,8 @@ def export(model: Path, out: Path, int8: bool = False, lines: str | None = None)
     onnx = extra("onnx")
     extra("onnxruntime")
     recognizer, header = load_recognizer(model)
+    if language.KEY in model_file.read_header(model):
+        header.pop(language.CALIBRATION, None)  # it holds for readings with the language model, which stays behind
     measured, compared = _images(header, lines)
     with atomic_path(out) as temporary:
         _write(recognizer, header, temporary)

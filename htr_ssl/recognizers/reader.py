@@ -100,6 +100,8 @@ class Reader:
             network = OnnxNetwork(Path(path))
             return cls(network, network.header, torch.device("cpu"), language=_language(lm, None))
         recognizer, header, own = _load(Path(path))
+        if lm != "auto" and (own is not None or lm != "none"):
+            header.pop(language.CALIBRATION, None)  # it holds for what it was fitted with
         target = model_file.resolve_device(device)
         fold_norms(recognizer)
         from htr_ssl.environment import precision as choose

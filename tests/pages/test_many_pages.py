@@ -3,6 +3,7 @@
 import csv
 import io
 
+import numpy as np
 import pikepdf
 import pytest
 from PIL import Image, ImageDraw
@@ -10,6 +11,7 @@ from PIL import Image, ImageDraw
 from htr_ssl.data.page_images import MAX_PIXELS
 from htr_ssl.pages.one_page import Options
 from htr_ssl.pages.transcribe import transcribe
+from htr_ssl.recognizers.aligned import Reading
 
 
 def picture(seed=0, size=(400, 300)):
@@ -109,3 +111,13 @@ def test_unsure_lines_are_left_out_and_counted(tmp_path, folder):
         outcome = transcribe(junk, inputs, tmp_path / f"out{number}", ["txt"], options=options)
         counts.append((outcome.results[0].lines, outcome.results[0].left_out))
     assert counts == [(1, 2), (3, 0), (0, 3)]
+
+
+def test_stains_are_known_by_the_network_s_own_confidence_whatever_the_calibration(tmp_path, folder):
+    def read(images):
+        spans = [np.linspace([0, 0.5], [0.5, 1], 2)] * len(images)
+        seen = [Reading("ab", 0.7, spans[i], np.full(2, 0.7), ink) for i, ink in enumerate((0.05, 0.3, 0.9))]
+        return seen[: len(images)]
+
+    outcome = transcribe(read, [folder / "single.png"], tmp_path / "out", ["txt"])
+    assert (outcome.results[0].lines, outcome.results[0].left_out) == (2, 1)

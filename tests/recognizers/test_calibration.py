@@ -84,3 +84,24 @@ def test_confidences_are_calibrated_and_the_text_is_the_same(tmp_path):
     changed = [one.confidence != other.confidence for one, other in zip(before, after, strict=True) if one.text]
     assert changed
     assert all(changed)
+
+
+def test_a_calibration_is_used_only_with_the_language_model_it_was_fitted_with(tmp_path):
+    path, words = random_model(tmp_path / "model.safetensors"), kneser_ney.train(["abcd efgh"] * 5, 3)
+    words.save(tmp_path / "other.safetensors")
+    calibration.store(path, (0.5, 1.0))
+    assert Reader.load(path, "cpu", lm="none").header["calibration"] == [0.5, 1.0]
+    assert "calibration" not in Reader.load(path, "cpu", lm=tmp_path / "other.safetensors").header
+    language.store(path, language.of(words, Options(0.5, 1.0), {}), path)
+    calibration.store(path, (0.5, 1.0))
+    assert Reader.load(path, "cpu").header["calibration"] == [0.5, 1.0]
+    assert "calibration" not in Reader.load(path, "cpu", lm="none").header
+
+
+def test_the_network_s_own_confidence_stays_whatever_the_calibration(tmp_path):
+    path = random_model(tmp_path / "model.safetensors")
+    before = read_aligned(Reader.load(path, "cpu"), IMAGES)
+    calibration.store(path, (0.5, 2.0))
+    after = read_aligned(Reader.load(path, "cpu"), IMAGES)
+    assert [one.ink for one in before] == [one.ink for one in after]
+    assert [one.confidence for one in before] != [one.confidence for one in after]

@@ -73,7 +73,7 @@ def known_pages(inputs: Sequence[Path]) -> Iterator[Known]:
         if not item.exists():
             raise UserError(f"{item}: there is no such file or folder; check the path")
         if item.suffix == ".parquet":
-            for page in _of_table(item):
+            for page in pages_of_table(item):
                 some = True
                 yield page
             continue
@@ -99,10 +99,11 @@ def known_pages(inputs: Sequence[Path]) -> Iterator[Known]:
         )
 
 
-def _of_table(file: Path, split: str = "test") -> Iterator[Known]:
+def pages_of_table(file: str | Path, split: str = "test") -> Iterator[Known]:
+    """Pages of one split of a Parquet file."""
     from htr_ssl.pages.finder.truth import colour_of, lines_of, rows_of
 
-    for row in rows_of([file], split):
+    for row in rows_of([Path(file)], split):
         yield Known(row["page"], row["corpus"], colour_of(row["image"]["bytes"]), lines_of(row))
 
 
