@@ -41,6 +41,7 @@ ORDER = [
     "pages",
     "look",
     "experiments",
+    "learn",
     "api",
     "cli",
     "__main__",

@@ -16,6 +16,7 @@ from htr_ssl.cli.arguments import Given, loaded
 from htr_ssl.cli.check import check as check  # a command of data
 from htr_ssl.cli.data import data
 from htr_ssl.cli.export import export
+from htr_ssl.cli.learn import learn
 from htr_ssl.cli.lm import lm
 from htr_ssl.cli.look import neighbours, views
 from htr_ssl.cli.models import models
@@ -51,6 +52,9 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Show the v
     if version:
         say(__version__)
         raise typer.Exit
+
+
+app.command(rich_help_panel="Start")(learn)
 
 
 @app.command(rich_help_panel="Start")

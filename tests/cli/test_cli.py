@@ -42,7 +42,9 @@ def words(tmp_path_factory) -> Path:
 
 
 def test_all_commands_are_there():
-    wanted = "data encoders evaluate export finetune formats lm methods models neighbours pretrain profile quickstart"
+    wanted = (
+        "data encoders evaluate export finetune formats learn lm methods models neighbours pretrain profile quickstart"
+    )
     assert [*wanted.split(), "segment", "show", "splits", "table", "transcribe", "views"] == COMMANDS
 
 

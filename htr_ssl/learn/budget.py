@@ -1,0 +1,85 @@
+"""How long each stage lasts: rules of thumb from benchmarks/few_labels, and a budget that fits the hours there are.
+
+A budget is made once, at the start, and kept: a course that was stopped goes on with the same steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BATCH = 16
+"""Images per update."""
+SHARE = 0.9
+"""Share of the time that is planned; the rest is for starting, scoring and other programs."""
+READING = 2.0
+"""Reading with a language model, in images, beside the speed of training."""
+FEWEST = 50
+"""Unlabelled images that are worth a round of self-training."""
+MOST_ROUNDS = 2
+KEEP = 0.85
+"""Share of the readings that are learnt from, the surest first."""
+WIDTH_GROUPS = 4
+HELD_OUT = 0.15, 5, 100
+"""Share of the labelled images that the score is measured on, at least and at most so many; none of under 20."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Updates of each stage.
+
+    Attributes:
+        first: of the fine-tuning on the labels alone.
+        rounds: of each round of self-training.
+        seconds: that all should take, reading included.
+    """
+
+    first: int
+    rounds: list[int]
+    seconds: float
+
+
+def held_out(labels: int) -> int:
+    """Labelled images that are kept for the score."""
+    share, least, most = HELD_OUT
+    return min(most, max(least, round(share * labels))) if labels >= 20 else 0
+
+
+def first_steps(labels: int, known: bool) -> int:
+    """Updates on the labels alone; `known` says whether the start reads such writing already."""
+    if known:
+        return round(min(5000, max(100, 150 * (labels / 20) ** 0.45)))
+    return round(min(8000, max(1500, 2000 * (labels / 300) ** 0.4)))
+
+
+def round_steps(images: int) -> int:
+    """Updates of a round on so many images, labelled and read."""
+    return round(min(6000, max(400, 1500 * (images / 3000) ** 0.5)))
+
+
+def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool = True) -> Budget:
+    """Stages that fit the time.
+
+    Args:
+        labels: images with a text that are trained on.
+        unlabelled: images without.
+        speed: of training, images a second.
+        hours: all there is.
+        known: whether the start reads such writing already.
+    """
+    step = BATCH / speed
+    last = unlabelled / (READING * speed)  # the untranscribed images are read at the end
+    left = SHARE * 3600 * hours - last
+    first = max(20, min(first_steps(labels, known), int(left / step)))
+    left -= first * step
+    spent = last + first * step
+    rounds: list[int] = []
+    if unlabelled >= FEWEST:
+        wanted = round_steps(labels + int(KEEP * unlabelled))
+        for _ in range(MOST_ROUNDS):
+            steps = min(wanted, int((left - last) / step))
+            if steps < min(first, wanted) or steps < 20:
+                break
+            rounds.append(steps)
+            left -= last + steps * step
+            spent += last + steps * step
+    return Budget(first, rounds, spent)

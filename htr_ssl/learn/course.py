@@ -1,0 +1,315 @@
+"""The course of learning: check, plan, fine-tune, read the unlabelled lines and learn from the surest, score, read all.
+
+Source of the rounds: Xie et al. 2020, "Self-training with noisy student", arXiv 1911.04252; every round starts from the
+same start, not from the weights that read (see `training.pseudo`).
+
+Every stage lies in a folder of its own and is skipped when it is done, so that the same command goes on after any stop.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from htr_ssl import model_file
+from htr_ssl.check import doctor
+from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, Pseudo, TrainConfig
+from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.splits import subsets
+from htr_ssl.errors import UserError
+from htr_ssl.experiments.evaluate import evaluate
+from htr_ssl.files import atomic_path, write_json, write_text
+from htr_ssl.learn import budget
+from htr_ssl.models import shelf
+from htr_ssl.recognizers.aligned import read_aligned
+from htr_ssl.recognizers.reader import Reader
+from htr_ssl.text.charset import Charset
+from htr_ssl.training import finetune, pseudo
+
+PLAN, MODEL, SCORE = "plan.json", "model.safetensors", "result.json"
+READINGS, NEXT = "readings.csv", "next.csv"
+FITTING = 0.8
+"""Least share of the labels' characters that a start must know to be started from."""
+_NEXT = 20  # lines that are proposed for transcription
+_PROBE = 8  # updates that are timed
+_CHUNK = 256  # images held at once
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a course leaves.
+
+    Attributes:
+        folder: with plan.json, and a folder for each stage.
+        model: recognizer and language model in one file.
+        score: as in result.json of `evaluate`, on held-out lines; None if there were too few labels to hold some out.
+        readings: CSV of the lines without a text: id, page, text, confidence.
+        next: CSV of the lines to transcribe next.
+    """
+
+    folder: Path
+    model: Path
+    score: dict[str, Any] | None
+    readings: Path
+    next: Path
+
+
+def run(
+    data: DataConfig,
+    out: Path,
+    hours: float = 1.0,
+    start: str = "base",
+    fraction: float = 1.0,
+    seed: int = 0,
+    train: TrainConfig | None = None,
+    say: Say = lambda text: None,
+    progress: bool = True,
+) -> Course:
+    """Learns in the folder `out`, or goes on there.
+
+    Args:
+        data: images, some with texts. Their own validation split is the score's; without one some lines are held out.
+            A test split is not touched.
+        out: folder.
+        hours: about how long it may take.
+        start: recognizer to start from: a name, a file, or `none`.
+        fraction: share of the labels that is used; the other train lines count as unlabelled.
+        seed: of the subset, the held-out lines and the trainings.
+        train: hardware options; steps, batch size and rate are chosen here.
+        say: takes sentences on what is chosen.
+        progress: show bars.
+
+    Raises:
+        UserError: no labelled line, or the folder holds another course.
+        KeyboardInterrupt: the same call goes on.
+    """
+    if hours <= 0:
+        raise UserError(f"hours={hours:g}: give the time there is, such as 0.5")
+    asked = {"data": data.model_dump(), "hours": hours, "start": start, "fraction": fraction, "seed": seed}
+    plan = _planned(asked, data, out, train or TrainConfig(), say, progress)
+    data = DataConfig(**plan["data"])
+    config = _finetuning(plan, data, train or TrainConfig())
+    begun = time.monotonic()
+    models = [_trained(config, out / "first", plan["budget"]["first"], None, progress)]
+    for number, steps in enumerate(plan["budget"]["rounds"], 1):
+        folder = out / f"round{number}"
+        choice = Pseudo(keep=budget.KEEP, width_groups=budget.WIDTH_GROUPS)
+        read = pseudo.make(models[-1], config, choice, folder)
+        facts = json.loads(read.read_text(encoding="utf-8"))
+        say(f"round {number}: learns from {len(facts['labels'])} of {facts['images']} lines it has read")
+        if not facts["labels"]:
+            break
+        models.append(_trained(config, folder / "run", steps, read, progress))
+    best, score = _best(models, data, plan, out, say)
+    if not (out / MODEL).exists():
+        with atomic_path(out / MODEL) as temporary:
+            shutil.copyfile(best, temporary)
+    rows = _unlabelled(read_samples(data), best.with_name("subset.txt"))
+    _read_all(out, data, rows)
+    say(f"done in {(time.monotonic() - begun) / 60:.0f} minutes")
+    return Course(out, out / MODEL, score, out / READINGS, out / NEXT)
+
+
+def _planned(
+    asked: dict[str, Any], data: DataConfig, out: Path, train: TrainConfig, say: Say, progress: bool
+) -> dict[str, Any]:
+    """The plan in the folder, or a new one."""
+    path = out / PLAN
+    if path.exists():
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if plan["asked"] != json.loads(json.dumps(asked)):
+            wrong = [key for key, value in json.loads(json.dumps(asked)).items() if plan["asked"].get(key) != value]
+            raise UserError(f"{out}: it holds a course with another {', '.join(wrong)}; give another --out")
+        say(f"goes on with the plan in {path}")
+        return plan
+    samples = read_samples(data.model_copy(update={"validation": 0.0, "test": 0.0}))
+    labelled = [row for row, text in enumerate(samples.column("text")) if text]
+    if not labelled:
+        raise UserError(f"{data.source}: no line has a text; transcribe some first (20 are a beginning)")
+    _looked_at(samples, out, say)
+    given = "validation" in [samples.column("split")[row] for row in labelled]
+    trainable = len(rows_of(samples, "train", labelled=True))
+    kept = 0 if given else budget.held_out(trainable)
+    share = kept / trainable if kept else 0.0
+    data = data.model_copy(update={"validation": share, "test": 0.0})
+    samples = read_samples(data)
+    labels = round(len(rows_of(samples, "train", labelled=True)) * asked["fraction"])
+    unlabelled = len(rows_of(samples, "train", labelled=False)) - labels
+    init, why = _start(asked["start"], samples)
+    plan = {"asked": asked, "data": data.model_dump(), "init": init, "why": why, "fraction": asked["fraction"]}
+    plan |= {"seed": asked["seed"], "labels": labels, "unlabelled": unlabelled}
+    plan["held_out"] = len(rows_of(samples, "validation", labelled=True))
+    plan["images_a_second"] = round(_speed(_finetuning(plan, data, train)), 2)
+    made = budget.plan(labels, unlabelled, plan["images_a_second"], asked["hours"], init is not None)
+    plan["budget"] = asdict(made)
+    for sentence in _told(plan):
+        say(sentence)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(path, plan)
+    return plan
+
+
+def _looked_at(samples: SplitSamples, out: Path, say: Say) -> None:
+    """Asks the doctor; check.json has all that it found."""
+    report = doctor.check(samples)
+    write_json(out / "check.json", report.to_json())
+    for finding in report.findings:
+        if finding.severity != "note":
+            say(f"{finding.severity}: {doctor.titled(finding)}")
+    if not report.sound:
+        say(
+            f"the lines that are named in {out / 'check.json'} may be left out or mislead; htr-ssl data check says more"
+        )
+
+
+def _told(plan: dict[str, Any]) -> list[str]:
+    """The plan in sentences."""
+    made = plan["budget"]
+    kept = plan["held_out"]
+    lines = [
+        f"{plan['labels']} lines with a text to learn from, {kept} more to score by, {plan['unlabelled']} without",
+        f"start: {plan['why']}",
+        f"first {made['first']} updates on the labels at {plan['images_a_second']:.0f} lines a second",
+        *(f"round {k}: reads the lines without a text, then {n} updates" for k, n in enumerate(made["rounds"], 1)),
+        f"about {made['seconds'] / 60:.0f} minutes in all",
+    ]
+    if not made["rounds"] and plan["unlabelled"] >= budget.FEWEST:
+        lines.insert(-1, "no self-training: the time is too short for it; give more --hours")
+    if not kept:
+        lines.insert(1, "no score: of fewer than 20 labelled lines none is held out")
+    return lines
+
+
+def _start(name: str, samples: SplitSamples) -> tuple[str | None, str]:
+    """Where to start from, and why."""
+    if name == "none":
+        return None, "from nothing, as asked"
+    known = set(Charset.of_model(model_file.read_header(shelf.find(name))).characters)
+    texts = [text for text in samples.column("text") if text]
+    letters = [character for text in texts for character in text if not character.isspace()]
+    share = sum(character in known for character in letters) / max(1, len(letters))
+    if share < FITTING:
+        return None, f"from nothing: {name} knows only {100 * share:.0f} % of the characters"
+    return name, f"{name}, which knows {100 * share:.0f} % of the characters"
+
+
+def _finetuning(plan: dict[str, Any], data: DataConfig, train: TrainConfig) -> FinetuneConfig:
+    """What all trainings of a course share."""
+    return FinetuneConfig(
+        name="learn",
+        seed=plan["seed"],
+        data=data,
+        init=plan["init"],
+        fraction=plan["fraction"],
+        select="last",
+        lm=LanguageConfig(),
+        train=train.model_copy(update={"batch_size": budget.BATCH, "lr": 1e-3 if plan["init"] else 2e-3}),
+    )
+
+
+def _speed(config: FinetuneConfig) -> float:
+    """Images a second of a few updates."""
+    from lightning.pytorch import Callback
+
+    class Times(Callback):
+        def __init__(self) -> None:
+            self.seen: list[float] = []
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.seen.append(time.monotonic())
+
+    times = Times()
+    train = config.train.model_copy(update={"steps": _PROBE, "check_every": _PROBE})
+    with tempfile.TemporaryDirectory() as folder:
+        short = config.model_copy(update={"train": train, "lm": None})
+        finetune.run(short, Path(folder) / "speed", progress=False, callbacks=[times])
+    steps = sorted(later - earlier for earlier, later in zip(times.seen[:-1], times.seen[1:], strict=True))
+    return budget.BATCH / max(1e-6, steps[len(steps) // 2])
+
+
+def _trained(config: FinetuneConfig, out: Path, steps: int, labels: Path | None, progress: bool) -> Path:
+    """One fine-tuning."""
+    train = config.train.model_copy(update={"steps": steps, "check_every": max(1, min(200, steps // 4))})
+    update = {"train": train, "pseudo": str(labels) if labels else None}
+    return finetune.run(config.model_copy(update=update), out, progress)
+
+
+def _best(
+    models: Sequence[Path], data: DataConfig, plan: dict[str, Any], out: Path, say: Say
+) -> tuple[Path, dict[str, Any] | None]:
+    """The model that reads the held-out lines best, and its score; the last one if none are held out."""
+    if not plan["held_out"]:
+        return models[-1], None
+    scores = []
+    for model in models:
+        path = model.with_name(SCORE)
+        if not path.exists():
+            evaluate(model, data, "validation", model.parent)
+        scores.append(json.loads(path.read_text(encoding="utf-8")))
+    place = min(range(len(models)), key=lambda i: (scores[i]["cer"], -i))
+    for model, score in zip(models, scores, strict=True):
+        low, high = score["cer_ci"]
+        name = model.parent.relative_to(out).parts[0]
+        say(
+            f"{name}: CER {100 * score['cer']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] on {score['n']} held-out lines"
+        )
+    chosen = {"models": len(models), "chosen": models[place].parent.relative_to(out).parts[0]}
+    score = scores[place] | {"course": chosen}
+    write_json(out / SCORE, score)
+    return models[place], score
+
+
+def _unlabelled(samples: SplitSamples, subset: Path) -> list[int]:
+    """Rows of the train lines that were learnt without a text."""
+    known, ids = set(subsets.read(subset)), samples.column("id")
+    return [row for row in rows_of(samples, "train", labelled=False) if ids[row] not in known]
+
+
+def _read_all(out: Path, data: DataConfig, rows: Sequence[int]) -> None:
+    """Writes what is read in the rows, and which of them to transcribe next."""
+    if (out / READINGS).exists() and (out / NEXT).exists():
+        return
+    samples = read_samples(data)
+    reader = Reader.load(out / MODEL)
+    strips = Strips(samples, rows, data) if rows else None
+    found: list[tuple[str, str, str, float]] = []
+    if strips is not None:
+        ids, pages = strips.ids(), samples.column("page")
+        for start in range(0, len(strips), _CHUNK):
+            part = range(start, min(start + _CHUNK, len(strips)))
+            images = [strip[..., 0] if strip.shape[2] == 1 else strip for strip in map(strips.strip, part)]
+            readings = read_aligned(reader, images)
+            found += [
+                (ids[i], pages[strips.rows[i]] or "", one.text, one.confidence)
+                for i, one in zip(part, readings, strict=True)
+            ]
+    write_text(out / READINGS, _table(("id", "page", "text", "confidence"), found))
+    write_text(out / NEXT, _table(("id", "page", "text", "confidence"), _doubtful(found)))
+
+
+def _doubtful(found: Sequence[tuple[str, str, str, float]]) -> list[tuple[str, str, str, float]]:
+    """Lines whose transcription should teach most: unsure ones with some text, from as many pages as possible."""
+    seen: dict[str, int] = defaultdict(int)
+    ranked = []
+    for one in sorted((one for one in found if len(one[2]) > 3), key=lambda one: (round(one[3], 4), one[0])):
+        ranked.append((seen[one[1]], len(ranked), one))
+        seen[one[1]] += 1
+    return [one for _, _, one in sorted(ranked)[:_NEXT]]
+
+
+def _table(titles: Sequence[str], rows: Sequence[tuple[str, str, str, float]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(titles)
+    writer.writerows((*row[:-1], f"{row[-1]:.3f}") for row in rows)
+    return buffer.getvalue()
