@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TableResult,
         evaluate,
         finetune,
+        learn,
         load,
         pretrain,
         table,
@@ -37,7 +38,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "api": (
-        "Evaluation Finetuned Model Pretrained Reading TableResult evaluate finetune load pretrain table transcribe"
+        "Evaluation Finetuned Model Pretrained Reading TableResult "
+        "evaluate finetune learn load pretrain table transcribe"
     ),
     "config": "AugmentConfig DataConfig FinetuneConfig PretrainConfig TableConfig TrainConfig",
     "errors": "UserError",
@@ -60,6 +62,7 @@ __all__ = [
     "UserError",
     "evaluate",
     "finetune",
+    "learn",
     "load",
     "pretrain",
     "table",

@@ -14,13 +14,14 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-from htr_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, Strict, TableConfig
+from htr_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, Strict, TableConfig, TrainConfig
 from htr_ssl.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
+    from htr_ssl.courses.course import Course
     from htr_ssl.experiments.evaluate import Prediction
     from htr_ssl.experiments.statistics import Table
     from htr_ssl.layout.document import Page
@@ -313,6 +314,43 @@ def finetune(
     path = training.run(whole, folder, progress)
     cer = model_file.read_header(path)["val_cer"]
     return Finetuned(path, folder, whole, float("nan") if cer is None else float(cer), _json(folder / "summary.json"))
+
+
+def learn(
+    data: str | Path | Mapping[str, Any] | DataConfig,
+    hours: float = 1.0,
+    *,
+    out: str | Path = "runs/learn",
+    start: ModelLike = "base",
+    fraction: float = 1.0,
+    seed: int = 0,
+    progress: bool = True,
+    **train: Any,
+) -> Course:
+    """Learns a hand from a few transcribed lines, in the time given, and reads the lines that have no text.
+
+    Args:
+        data: images, some with a text: a source, or keys of a data configuration.
+        hours: about how long it may take.
+        out: folder of the course; the same call goes on there.
+        start: recognizer to start from, or "none".
+        fraction: share of the labels that is used.
+        seed: of everything random.
+        progress: show bars.
+        **train: hardware, such as ``device="cpu"``, ``threads=1``.
+
+    Returns:
+        Paths of the model, the readings and the lines to transcribe next, and the score.
+
+    Raises:
+        UserError: no transcribed line, or another course in the folder.
+    """
+    from htr_ssl.courses.course import run
+
+    given = {"source": str(data)} if isinstance(data, str | Path) else data
+    known = given if isinstance(given, DataConfig) else DataConfig(**given)
+    name = str(start.path if isinstance(start, Finetuned) else start)
+    return run(known, Path(out), hours, name, fraction, seed, TrainConfig(**train), progress=progress)
 
 
 def table(

@@ -41,7 +41,7 @@ ORDER = [
     "pages",
     "look",
     "experiments",
-    "learn",
+    "courses",
     "api",
     "cli",
     "__main__",

@@ -41,9 +41,9 @@ def learn(
     """
     from htr_ssl.cli.show import scores
     from htr_ssl.config import DataConfig, TrainConfig
-    from htr_ssl.learn import run
+    from htr_ssl.courses.course import run
 
-    data = DataConfig(source=source, format=format, level=level)  # type: ignore[arg-type]
+    data = DataConfig(source=source, format=format, level=level)
     train = TrainConfig(device=device, threads=threads)
     course = run(data, out, hours, start, fraction, seed, train, note, not quiet)
     if course.score is not None:

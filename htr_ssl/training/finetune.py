@@ -363,5 +363,5 @@ def _start(config: FinetuneConfig) -> str:
     header = model_file.read_header(Path(config.init))
     method = header.get("method", "supervised")
     name = method["name"] if isinstance(method, dict) else str(method)
-    synthetic = header.get("kind") == "recognizer" and header["data"]["source"] == "synthetic"
+    synthetic = header.get("kind") == "recognizer" and header.get("data", {}).get("source") == "synthetic"
     return f"{name}+synthetic" if synthetic and name != "supervised" else "synthetic" if synthetic else name

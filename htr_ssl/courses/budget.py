@@ -47,13 +47,13 @@ def held_out(labels: int) -> int:
 def first_steps(labels: int, known: bool) -> int:
     """Updates on the labels alone; `known` says whether the start reads such writing already."""
     if known:
-        return round(min(5000, max(100, 150 * (labels / 20) ** 0.45)))
-    return round(min(8000, max(1500, 2000 * (labels / 300) ** 0.4)))
+        return int(min(5000, max(100, 150 * (labels / 20) ** 0.45)))
+    return int(min(8000, max(1500, 2000 * (labels / 300) ** 0.4)))
 
 
 def round_steps(images: int) -> int:
     """Updates of a round on so many images, labelled and read."""
-    return round(min(6000, max(400, 1500 * (images / 3000) ** 0.5)))
+    return int(min(6000, max(400, 1500 * (images / 3000) ** 0.5)))
 
 
 def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool = True) -> Budget:

@@ -23,12 +23,12 @@ from typing import Any
 from htr_ssl import model_file
 from htr_ssl.check import doctor
 from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, Pseudo, TrainConfig
+from htr_ssl.courses import budget
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
 from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import evaluate
 from htr_ssl.files import atomic_path, write_json, write_text
-from htr_ssl.learn import budget
 from htr_ssl.models import shelf
 from htr_ssl.recognizers.aligned import read_aligned
 from htr_ssl.recognizers.reader import Reader
@@ -300,7 +300,7 @@ def _read_all(out: Path, data: DataConfig, rows: Sequence[int]) -> None:
 def _doubtful(found: Sequence[tuple[str, str, str, float]]) -> list[tuple[str, str, str, float]]:
     """Lines whose transcription should teach most: unsure ones with some text, from as many pages as possible."""
     seen: dict[str, int] = defaultdict(int)
-    ranked = []
+    ranked: list[tuple[int, int, tuple[str, str, str, float]]] = []
     for one in sorted((one for one in found if len(one[2]) > 3), key=lambda one: (round(one[3], 4), one[0])):
         ranked.append((seen[one[1]], len(ranked), one))
         seen[one[1]] += 1

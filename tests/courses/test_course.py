@@ -1,0 +1,185 @@
+"""`learn`: the plan fits the time, the course goes on after any stop, and what it leaves is complete."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_models import random_model
+
+from htr_ssl.config import DataConfig, TrainConfig
+from htr_ssl.courses import budget, course
+from htr_ssl.errors import UserError
+from htr_ssl.recognizers.reader import Reader
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+TRAIN = TrainConfig(device="cpu", threads=1, precision="32")
+
+
+@given(st.integers(1, 20_000), st.integers(0, 50_000), st.floats(1, 500), st.floats(0.05, 24), st.booleans())
+def test_a_plan_fits_the_time(labels, unlabelled, speed, hours, known):
+    made = budget.plan(labels, unlabelled, speed, hours, known)
+    reading = unlabelled / (budget.READING * speed)
+    least = 20 * budget.BATCH / speed + reading  # so much is done in any case
+    assert made.seconds <= max(3600 * hours, least) + 1e-6
+    assert 20 <= made.first <= budget.first_steps(labels, known) or made.first == 20
+    assert len(made.rounds) <= budget.MOST_ROUNDS
+    if unlabelled < budget.FEWEST:
+        assert not made.rounds
+    assert all(steps >= 20 for steps in made.rounds)
+
+
+def test_more_time_never_shortens_a_stage():
+    plans = [budget.plan(282, 5000, 40, hours) for hours in (0.1, 0.3, 0.5, 1, 2, 4)]
+    assert [one.first for one in plans] == sorted(one.first for one in plans)
+    assert [sum(one.rounds) for one in plans] == sorted(sum(one.rounds) for one in plans)
+    assert len(plans[-1].rounds) == budget.MOST_ROUNDS
+
+
+@pytest.mark.parametrize(("labels", "held"), [(1, 0), (19, 0), (20, 5), (100, 15), (5000, 100)])
+def test_lines_are_held_out_where_there_are_enough(labels, held):
+    assert budget.held_out(labels) == held
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    """60 small images, 30 of them with a text, on six pages."""
+    path = tmp_path_factory.mktemp("lines") / "lines.parquet"
+    return write(path)
+
+
+def write(path, labelled=30, count=60):
+    import io
+
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    images, texts = [], []
+    for row in range(count):
+        pixels = np.full((32, 120), 255, np.uint8)
+        pixels[8:24, 10:110] = rng.integers(0, 255, (16, 100))
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        images.append({"bytes": buffer.getvalue(), "path": f"{row:03d}.png"})
+        texts.append("".join(rng.choice(list("abcdef"), 4)) if row < labelled else None)
+    columns = {"image": images, "text": pa.array(texts, pa.string()), "page": [f"p{row % 6}" for row in range(count)]}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    return str(random_model(tmp_path_factory.mktemp("start") / "start.safetensors"))
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(budget, "FEWEST", 10)
+    monkeypatch.setattr(budget, "first_steps", lambda labels, known: 20)
+    monkeypatch.setattr(budget, "round_steps", lambda images: 20)
+    monkeypatch.setattr(course, "_speed", lambda config: 100.0)
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def learn(lines, out, start, **values):
+    said = []
+    data = DataConfig(source=str(lines), height=32)
+    made = course.run(data, out, 0.1, start, train=TRAIN, say=said.append, progress=False, **values)
+    return made, said
+
+
+def test_a_course_leaves_a_model_a_score_readings_and_what_to_transcribe_next(lines, start, short, tmp_path):
+    made, said = learn(lines, tmp_path / "out", start)
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert plan["budget"]["rounds"] == [20, 20]
+    assert plan["labels"] + plan["held_out"] == 30
+    assert plan["unlabelled"] == 30
+    assert Reader.load(made.model, "cpu").language is not None
+    assert made.score["n"] == plan["held_out"] >= 5
+    readings = rows(made.readings)
+    assert {row["id"] for row in readings} == {f"{row:03d}.png" for row in range(30, 60)}
+    wanted = rows(made.next)
+    assert len(wanted) <= 20
+    assert {row["id"] for row in wanted} <= {row["id"] for row in readings}
+    assert len(said) == len([*filter(None, said)]) > 4
+    again, told = learn(lines, tmp_path / "out", start)
+    assert again == made
+    assert "goes on with the plan" in told[0]
+
+
+def test_few_labels_are_all_learnt_from_and_that_there_is_no_score_is_said(start, short, tmp_path):
+    made, said = learn(write(tmp_path / "few.parquet", labelled=8), tmp_path / "out", start)
+    assert made.score is None
+    assert any("no score" in sentence for sentence in said)
+
+
+def test_a_script_that_the_start_does_not_know_begins_from_nothing(start, short, tmp_path):
+    path = write(tmp_path / "greek.parquet")
+    table = pq.read_table(path)
+    texts = [None if text is None else "αβγ" for text in table["text"].to_pylist()]
+    pq.write_table(table.set_column(1, "text", pa.array(texts, pa.string())), path)
+    _, said = learn(path, tmp_path / "out", start)
+    assert any("from nothing" in sentence for sentence in said)
+
+
+def test_another_course_in_the_folder_is_refused(lines, start, short, tmp_path):
+    learn(lines, tmp_path / "out", start)
+    with pytest.raises(UserError, match="another fraction"):
+        learn(lines, tmp_path / "out", start, fraction=0.5)
+
+
+def test_without_a_text_there_is_nothing_to_learn(start, short, tmp_path):
+    with pytest.raises(UserError, match="transcribe some first"):
+        learn(write(tmp_path / "none.parquet", labelled=0), tmp_path / "out", start)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from htr_ssl.config import DataConfig, TrainConfig
+from htr_ssl.courses import budget, course
+budget.FEWEST = 10
+budget.first_steps = lambda labels, known: 20
+budget.round_steps = lambda images: 20
+course._speed = lambda config: 100.0
+train = TrainConfig(device="cpu", threads=1, precision="32")
+course.run(DataConfig(source=sys.argv[1], height=32), Path(sys.argv[2]), 0.1, sys.argv[3], train=train, progress=False)
+"""
+
+
+def content(out):
+    names = ("model.safetensors", "result.json", "readings.csv", "next.csv", "plan.json")
+    found = {name: (out / name).read_bytes() for name in names}
+    score = json.loads(found.pop("result.json"))
+    return found, {key: value for key, value in score.items() if key != "seconds"}
+
+
+@pytest.mark.slow
+def test_a_course_that_was_killed_ends_the_same(lines, start, tmp_path):
+    command = [sys.executable, "-c", SCRIPT, str(lines)]
+    subprocess.run([*command, str(tmp_path / "whole"), start], check=True, timeout=300)
+    moments = ["plan.json", "first/checkpoints/last.ckpt", "round1/pseudo.json", "model.safetensors"]
+    for moment in moments:
+        out = tmp_path / "killed"
+        process = subprocess.Popen([*command, str(out), start])
+        deadline = time.monotonic() + 300
+        while process.poll() is None and not (out / moment).exists() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run([*command, str(out), start], check=True, timeout=300)
+    assert content(out) == content(tmp_path / "whole")
