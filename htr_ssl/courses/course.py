@@ -23,7 +23,7 @@ from typing import Any
 from htr_ssl import model_file
 from htr_ssl.check import doctor
 from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, Pseudo, TrainConfig
-from htr_ssl.courses import budget
+from htr_ssl.courses import schedule
 from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
 from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
@@ -103,7 +103,7 @@ def run(
     models = [_trained(config, out / "first", plan["budget"]["first"], None, progress)]
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
-        choice = Pseudo(keep=budget.KEEP, width_groups=budget.WIDTH_GROUPS)
+        choice = Pseudo(keep=schedule.KEEP, width_groups=schedule.WIDTH_GROUPS)
         read = pseudo.make(models[-1], config, choice, folder)
         facts = json.loads(read.read_text(encoding="utf-8"))
         say(f"round {number}: learns from {len(facts['labels'])} of {facts['images']} lines it has read")
@@ -139,7 +139,7 @@ def _planned(
     _looked_at(samples, out, say)
     given = "validation" in [samples.column("split")[row] for row in labelled]
     trainable = len(rows_of(samples, "train", labelled=True))
-    kept = 0 if given else budget.held_out(trainable)
+    kept = 0 if given else schedule.held_out(trainable)
     share = kept / trainable if kept else 0.0
     data = data.model_copy(update={"validation": share, "test": 0.0})
     samples = read_samples(data)
@@ -150,7 +150,7 @@ def _planned(
     plan |= {"seed": asked["seed"], "labels": labels, "unlabelled": unlabelled}
     plan["held_out"] = len(rows_of(samples, "validation", labelled=True))
     plan["images_a_second"] = round(_speed(_finetuning(plan, data, train)), 2)
-    made = budget.plan(labels, unlabelled, plan["images_a_second"], asked["hours"], init is not None)
+    made = schedule.plan(labels, unlabelled, plan["images_a_second"], asked["hours"], init is not None)
     plan["budget"] = asdict(made)
     for sentence in _told(plan):
         say(sentence)
@@ -183,7 +183,7 @@ def _told(plan: dict[str, Any]) -> list[str]:
         *(f"round {k}: reads the lines without a text, then {n} updates" for k, n in enumerate(made["rounds"], 1)),
         f"about {made['seconds'] / 60:.0f} minutes in all",
     ]
-    if not made["rounds"] and plan["unlabelled"] >= budget.FEWEST:
+    if not made["rounds"] and plan["unlabelled"] >= schedule.FEWEST:
         lines.insert(-1, "no self-training: the time is too short for it; give more --hours")
     if not kept:
         lines.insert(1, "no score: of fewer than 20 labelled lines none is held out")
@@ -213,7 +213,7 @@ def _finetuning(plan: dict[str, Any], data: DataConfig, train: TrainConfig) -> F
         fraction=plan["fraction"],
         select="last",
         lm=LanguageConfig(),
-        train=train.model_copy(update={"batch_size": budget.BATCH, "lr": 1e-3 if plan["init"] else 2e-3}),
+        train=train.model_copy(update={"batch_size": schedule.BATCH, "lr": 1e-3 if plan["init"] else 2e-3}),
     )
 
 
@@ -234,7 +234,7 @@ def _speed(config: FinetuneConfig) -> float:
         short = config.model_copy(update={"train": train, "lm": None})
         finetune.run(short, Path(folder) / "speed", progress=False, callbacks=[times])
     steps = sorted(later - earlier for earlier, later in zip(times.seen[:-1], times.seen[1:], strict=True))
-    return budget.BATCH / max(1e-6, steps[len(steps) // 2])
+    return schedule.BATCH / max(1e-6, steps[len(steps) // 2])
 
 
 def _trained(config: FinetuneConfig, out: Path, steps: int, labels: Path | None, progress: bool) -> Path:

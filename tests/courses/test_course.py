@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from random_models import random_model
 
 from htr_ssl.config import DataConfig, TrainConfig
-from htr_ssl.courses import budget, course
+from htr_ssl.courses import course, schedule
 from htr_ssl.errors import UserError
 from htr_ssl.recognizers.reader import Reader
 
@@ -27,27 +27,27 @@ TRAIN = TrainConfig(device="cpu", threads=1, precision="32")
 
 @given(st.integers(1, 20_000), st.integers(0, 50_000), st.floats(1, 500), st.floats(0.05, 24), st.booleans())
 def test_a_plan_fits_the_time(labels, unlabelled, speed, hours, known):
-    made = budget.plan(labels, unlabelled, speed, hours, known)
-    reading = unlabelled / (budget.READING * speed)
-    least = 20 * budget.BATCH / speed + reading  # so much is done in any case
+    made = schedule.plan(labels, unlabelled, speed, hours, known)
+    reading = unlabelled / (schedule.READING * speed)
+    least = 20 * schedule.BATCH / speed + reading  # so much is done in any case
     assert made.seconds <= max(3600 * hours, least) + 1e-6
-    assert 20 <= made.first <= budget.first_steps(labels, known) or made.first == 20
-    assert len(made.rounds) <= budget.MOST_ROUNDS
-    if unlabelled < budget.FEWEST:
+    assert 20 <= made.first <= schedule.first_steps(labels, known) or made.first == 20
+    assert len(made.rounds) <= schedule.MOST_ROUNDS
+    if unlabelled < schedule.FEWEST:
         assert not made.rounds
     assert all(steps >= 20 for steps in made.rounds)
 
 
 def test_more_time_never_shortens_a_stage():
-    plans = [budget.plan(282, 5000, 40, hours) for hours in (0.1, 0.3, 0.5, 1, 2, 4)]
+    plans = [schedule.plan(282, 5000, 40, hours) for hours in (0.1, 0.3, 0.5, 1, 2, 4)]
     assert [one.first for one in plans] == sorted(one.first for one in plans)
     assert [sum(one.rounds) for one in plans] == sorted(sum(one.rounds) for one in plans)
-    assert len(plans[-1].rounds) == budget.MOST_ROUNDS
+    assert len(plans[-1].rounds) == schedule.MOST_ROUNDS
 
 
 @pytest.mark.parametrize(("labels", "held"), [(1, 0), (19, 0), (20, 5), (100, 15), (5000, 100)])
 def test_lines_are_held_out_where_there_are_enough(labels, held):
-    assert budget.held_out(labels) == held
+    assert schedule.held_out(labels) == held
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,9 @@ def start(tmp_path_factory):
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(budget, "FEWEST", 10)
-    monkeypatch.setattr(budget, "first_steps", lambda labels, known: 20)
-    monkeypatch.setattr(budget, "round_steps", lambda images: 20)
+    monkeypatch.setattr(schedule, "FEWEST", 10)
+    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 20)
+    monkeypatch.setattr(schedule, "round_steps", lambda images: 20)
     monkeypatch.setattr(course, "_speed", lambda config: 100.0)
 
 
@@ -150,10 +150,10 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from htr_ssl.config import DataConfig, TrainConfig
-from htr_ssl.courses import budget, course
-budget.FEWEST = 10
-budget.first_steps = lambda labels, known: 20
-budget.round_steps = lambda images: 20
+from htr_ssl.courses import schedule, course
+schedule.FEWEST = 10
+schedule.first_steps = lambda labels, known: 20
+schedule.round_steps = lambda images: 20
 course._speed = lambda config: 100.0
 train = TrainConfig(device="cpu", threads=1, precision="32")
 course.run(DataConfig(source=sys.argv[1], height=32), Path(sys.argv[2]), 0.1, sys.argv[3], train=train, progress=False)
