@@ -1,4 +1,4 @@
-"""Files that others made: folders walked safely in natural order, paths confined to a folder, text in any encoding."""
+"""Files that others made: folders and archives walked in natural order, paths confined, text in any encoding."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
+from htr_ssl.archives.members import Member
 from htr_ssl.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
@@ -37,6 +38,9 @@ def files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
+    if isinstance(root, Member):
+        yield from _members(root)
+        return
     seen: set[tuple[int, int]] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         status = os.stat(folder)
@@ -46,6 +50,15 @@ def files(root: Path) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted((name for name in folders if _visible(name)), key=natural)
         yield from (Path(folder, name) for name in sorted(filter(_visible, names), key=natural))
+
+
+def _members(folder: Member) -> Iterator[Path]:
+    """Visible files of a folder in an archive, in the same order."""
+    paths = sorted((path for path in folder.iterdir() if _visible(path.name)), key=lambda path: natural(path.name))
+    yield from (path for path in paths if path.is_file())
+    for path in paths:
+        if path.is_dir():
+            yield from _members(path)
 
 
 def inside(root: Path, name: str) -> Path | None:

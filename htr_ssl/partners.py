@@ -92,7 +92,7 @@ class Images:
         places = [folder, *(above for above in folder.parents if above == self.root or self.root in above.parents)]
         for place in places:
             for form in forms:
-                path = Path(os.path.normpath(place / form))
+                path = type(place)(os.path.normpath(place / form))
                 if (path == self.root or self.root in path.parents) and exists(path):
                     return [path], True
         for names, cut in ((self._names(), str), (self._stems(), _stem)):

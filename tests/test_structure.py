@@ -20,6 +20,7 @@ ORDER = [
     "environment",
     "bars",
     "files",
+    "archives",
     "folders",
     "partners",
     "plugins",

@@ -39,7 +39,8 @@ class By(StrEnum):
     row = "row"
 
 
-Source = Annotated[str, typer.Argument(metavar="DATA", help="File, folder, or hf://OWNER/NAME; see `htr-ssl formats`.")]
+_DATA = "File, folder, zip or tar, or hf://OWNER/NAME; see `htr-ssl formats`."
+Source = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
 Target = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="File to write.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")]
 LevelOption = Annotated[Level, typer.Option(help="What one image shows.")]

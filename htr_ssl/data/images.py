@@ -57,7 +57,8 @@ def decode(source: bytes | Path | np.ndarray | Image.Image, name: str, frame: in
     if isinstance(source, Image.Image):
         _check_size(source.size, name)
         return _from_picture(source)
-    data = _read(Path(source), name) if isinstance(source, (str, Path)) else bytes(source)
+    source = Path(source) if isinstance(source, str) else source
+    data = _read(source, name) if isinstance(source, Path) else bytes(source)
     if not data:
         raise UserError(f"{name}: the image is empty (0 bytes); copy it again or leave it out")
     size = _plain_size(data)
@@ -281,4 +282,5 @@ def _read(path: Path, name: str) -> bytes:
     except IsADirectoryError:
         raise UserError(f"{name}: {path} is a folder; give an image file") from None
     except OSError as error:
-        raise UserError(f"{name}: {path} cannot be read ({error.strerror}); check its permissions") from error
+        reason = f"{path} cannot be read ({error.strerror})"
+        raise UserError(f"{name}: {reason}; copy it again or check its permissions") from error

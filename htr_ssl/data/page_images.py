@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from htr_ssl.archives.members import Member
 from htr_ssl.data.images import MAX_BYTES, MAX_PIXELS, decode
 from htr_ssl.errors import UserError
 
@@ -179,7 +180,7 @@ def _document(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path}: the file is larger than 1 GiB; split it")
-        return pypdfium2.PdfDocument(path if type(path) is type(Path()) else path.read_bytes())
+        return pypdfium2.PdfDocument(path.read_bytes() if isinstance(path, Member) else path)
     except (OSError, pypdfium2.PdfiumError) as error:
         raise UserError(f"{path}: the PDF cannot be read ({error}); export it again, without a password") from error
 

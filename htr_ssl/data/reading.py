@@ -8,20 +8,21 @@ from pathlib import Path
 from types import ModuleType
 
 from htr_ssl import plugins
+from htr_ssl.archives.listing import OTHERS, SUFFIXES
+from htr_ssl.archives.members import Member, as_folder, left_out
 from htr_ssl.data.hub import HUB, catalogue, fetched
 from htr_ssl.data.sample import Level
-from htr_ssl.data.samples import Samples
+from htr_ssl.data.samples import Samples, split_of
 from htr_ssl.errors import UserError
 from htr_ssl.folders import files, is_image, read_text
 from htr_ssl.layout.xml import root_kind
 
 READERS = "htr_ssl.data.readers"
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _TEXTS = re.compile(r"(readme|license|licence|copying|citation|changelog|requirements|dataset_infos?)\b", re.IGNORECASE)
 
 
 def read(source: str | Path, format: str = "auto", level: Level = "line") -> Samples:
-    """Samples of a file, a folder, or a data set of the Hugging Face Hub (``hf://OWNER/NAME``).
+    """Samples of a file, a folder, a zip or tar file, or a data set of the Hugging Face Hub (``hf://OWNER/NAME``).
 
     Images are fetched when asked for; what was left out is in ``.problems``.
 
@@ -30,9 +31,7 @@ def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sam
     """
     if str(source).startswith(HUB):
         source = fetched(str(source))
-    root = Path(source).expanduser()
-    if root.is_file() and root.suffix.lower() in ARCHIVES:
-        raise UserError(f"{root}: an archive is not read; unpack it and give the folder")
+    root = _entered(as_folder(Path(source).expanduser()))
     reader = None if format == "auto" else plugins.load(READERS, format)
     if not root.exists():
         raise UserError(_missing(root))
@@ -40,6 +39,7 @@ def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sam
     samples: Samples = chosen.read(root, level)
     if reader is None and root.is_dir():
         samples.problems += unread(root, chosen.__name__.rpartition(".")[2])
+    samples.problems += left_out(root)
     samples.notes += _one_split(samples)
     known = {**catalogue(root), "format": chosen.__name__.rpartition(".")[2]}
     samples.facts, samples.root = {**known, **samples.facts}, root
@@ -63,8 +63,9 @@ def unread(root: Path, name: str) -> list[str]:
                     "take the XML away to read the images as lines"
                 )
             found.append(f"{path}: this is not whole XML, and it was not read; export it again")
-        elif suffix in ARCHIVES:
-            found.append(f"{path}: an archive within a folder is not read; give it by itself")
+        elif path.name.lower().endswith((*SUFFIXES, *OTHERS)):
+            where = "an archive" if isinstance(path, Member) else "a folder"
+            found.append(f"{path}: an archive within {where} is not read; give it by itself")
         elif suffix in (".csv", ".tsv", ".jsonl") and name not in ("table", "iam", "rimes", "cvl"):
             found.append(f"{path}: no image is named in its first row, and it was not read; see docs/bad-input.md")
         elif suffix in (".txt", ".json") and name == "images" and not _TEXTS.match(path.name):
@@ -73,6 +74,15 @@ def unread(root: Path, name: str) -> list[str]:
                 form = "NAME.gt.txt" if suffix == ".txt" else "labels.json of docTR"
                 found.append(f"{path}: it may hold labels, but it was not read; a form that is known is {form}")
     return found
+
+
+def _entered(root: Path) -> Path:
+    """The only folder of an archive, unless it is called like a split, as one would unpack it and give that folder."""
+    if isinstance(root, Member):
+        tops = [path for path in root.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
+        if len(tops) == 1 and tops[0].is_dir() and not split_of(tops[0].name):
+            return tops[0]
+    return root
 
 
 def _one_split(samples: Samples) -> list[str]:

@@ -45,7 +45,7 @@ def read_xml(path: Path, words: bool = False, refused: list[str] | None = None, 
         UserError: damaged, too large, of another kind, measured in an unknown unit, or its image is outside of its
             folder or could be one of several.
     """
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)
     root = _parse(path)
     kind = _kind(root.tag)
     if kind is None:
@@ -83,7 +83,7 @@ def is_page_xml(path: Path) -> bool:
 def root_kind(path: Path) -> Literal["page", "alto", "other", "damaged"]:
     """What the root element says the file is; damaged if no root element can be read."""
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             head = _begun(file.read(_HEAD_BYTES))
     except OSError:
         return "damaged"
@@ -126,7 +126,7 @@ def _begun(data: bytes) -> bytes:
 def _to_pixels(path: Path, image: Path, lines: list[Line], per_inch: float) -> None:
     """Positions in a unit of length become pixels by the resolution that the image states."""
     try:
-        with Image.open(image) as picture:
+        with image.open("rb") as file, Image.open(file) as picture:
             dots = float(picture.info.get("dpi", (0, 0))[0])
     except Exception:  # what is wrong with it is said when it is decoded
         dots = 0.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from htr_ssl.archives.members import Member, as_folder, left_out
 from htr_ssl.data.page_images import is_pdf, page_count
 from htr_ssl.errors import UserError
 from htr_ssl.folders import files, is_image, natural
@@ -118,7 +119,7 @@ def find_pages(inputs: Sequence[str | Path], out: Path) -> Inputs:
                 images.setdefault((job.source.resolve(), job.number), job)
         except UserError as error:
             result.failed.append((Path(item), str(error)))
-    for path, root in _found([item for item in inputs if not iiif.is_manifest(item)], out):
+    for path, root in _found([item for item in inputs if not iiif.is_manifest(item)], out, result):
         if is_image(path) or is_pdf(path) or path.suffix.lower() in _HEIF:
             for job in _pages(path, root, result):
                 images.setdefault((path.resolve(), job.number), job)
@@ -264,7 +265,7 @@ def source_of(job: Job, out: Path) -> str:
     return f"{path}#{job.number}"
 
 
-def _found(inputs: Sequence[str | Path], out: Path) -> Iterator[tuple[Path, Path]]:
+def _found(inputs: Sequence[str | Path], out: Path, result: Inputs) -> Iterator[tuple[Path, Path]]:
     """Files of the inputs, each with the folder its outputs' names are relative to; outputs of any run left out."""
     items: list[Path] = []
     for given in inputs:
@@ -274,8 +275,14 @@ def _found(inputs: Sequence[str | Path], out: Path) -> Iterator[tuple[Path, Path
             raise UserError(f"{item}: there is no such file or folder; check the path")
         items += several or [item]
     for item in items:
-        if item.is_file():
-            yield item, item.parent
+        try:
+            item = as_folder(item)
+        except UserError as error:
+            result.failed.append((item, str(error)))
+            continue
+        result.failed += [(item, sentence) for sentence in left_out(item)]
+        if item.is_file() or isinstance(item, Member):
+            yield from ((path, item if path != item else item.parent) for path in files(item))
             continue
         outputs = {out.resolve(), *(stamp.parent.resolve() for stamp in item.rglob(STAMP))} - {item.resolve()}
         yield from ((path, item) for path in files(item) if outputs.isdisjoint(path.resolve().parents))

@@ -122,7 +122,7 @@ def _picture(source: Path) -> str:
 
     name, _, number = str(source).rpartition("#") if not source.is_file() else (str(source), "", "1")
     try:
-        picture = Image.fromarray(page_image(Path(name), int(number) - 1))
+        picture = Image.fromarray(page_image(type(source)(name), int(number) - 1))
     except (UserError, ValueError):
         return ""
     picture.thumbnail((_SIDE, _SIDE))

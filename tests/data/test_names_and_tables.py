@@ -160,13 +160,6 @@ def test_what_seems_to_hold_labels_and_is_not_read_is_named(tmp_path, name):
     assert not any("README" in problem for problem in read(tmp_path, "images").problems)
 
 
-@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz", "7z"])
-def test_archives_are_asked_to_be_unpacked(tmp_path, suffix):
-    (tmp_path / f"lines.{suffix}").write_bytes(b"PK")
-    with pytest.raises(UserError, match="unpack it"):
-        read(tmp_path / f"lines.{suffix}")
-
-
 def test_the_tests_named_in_the_guide_are_there():
     root = Path(__file__).parents[2]
     named = set(re.findall(r"`(test_\w+)`", (root / "docs" / "bad-input.md").read_text(encoding="utf-8")))

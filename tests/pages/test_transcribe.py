@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import unicodedata
 import warnings
 from pathlib import Path
@@ -67,6 +68,33 @@ def test_lines_come_from_the_xml_beside_an_image(tmp_path):
     stored = json.loads((tmp_path / "out" / "p.json").read_text())["lines"]
     assert [line["id"] for line in stored] == ["l10", "l200"]
     assert all(line["text"].startswith("width ") for line in stored)
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar.gz"])
+def test_pages_in_archives(tmp_path, suffix):
+    """Pages, XML and multi-page files in an archive read as in its folder; what is no page is said."""
+    draw(tmp_path / "in" / "a" / "p.png")
+    alto.write(boxes(10, 200), tmp_path / "in" / "a" / "p.xml")
+    frames = [Image.open(draw(tmp_path / f"{number}.png", number)) for number in (1, 2)]
+    frames[0].save(tmp_path / "in" / "book.tif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "in" / "book.pdf", save_all=True, append_images=frames[1:])
+    (tmp_path / "in" / "more.zip").write_bytes(b"PK")
+    packed = Path(shutil.make_archive(str(tmp_path / "x"), {"tar.gz": "gztar"}.get(suffix, suffix), tmp_path / "in"))
+    assert packed.name == f"x.{suffix}"
+    (tmp_path / "damaged.zip").write_bytes(b"PK")
+    plain = transcribe(read_lines, [tmp_path / "in"], tmp_path / "plain", ["txt", "page"], summary=True)
+    for _ in range(2):
+        outcome = transcribe(
+            read_lines, [packed, tmp_path / "damaged.zip"], tmp_path / "out", ["txt", "page"], summary=True
+        )
+        assert [path for path, _ in outcome.failed] == [tmp_path / "damaged.zip"]
+        assert len(outcome.done) + len(outcome.skipped) == len(plain.done) == 5
+        assert [path.name for path in outcome.ignored] == ["more.zip"]
+    assert len(outcome.skipped) == 5
+    texts = {path.relative_to(tmp_path / "plain"): path.read_bytes() for path in (tmp_path / "plain").rglob("*.txt")}
+    texts.pop(Path("summary.txt"))
+    assert {path: (tmp_path / "out" / path).read_bytes() for path in texts} == texts
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["in", "out", "plain"]
 
 
 def test_xml_alone_names_its_image_and_a_glob_names_both(tmp_path):

@@ -206,7 +206,7 @@ def _outline_of(parts: list[list[float]]) -> np.ndarray | None:
 def _is_list(path: Path) -> bool:
     """Whether the first row that is no comment has nine cells with ok or err in the second."""
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
             for _, row in zip(range(200), file, strict=False):
                 if row.strip() and not row.startswith("#"):
                     cells = row.split(" ")
@@ -218,7 +218,7 @@ def _is_list(path: Path) -> bool:
 
 def _is_form(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             return b"<form " in file.read(4096)
     except OSError:
         return False

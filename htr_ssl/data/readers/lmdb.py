@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from htr_ssl.archives.members import Member
 from htr_ssl.data.sample import Level
 from htr_ssl.data.samples import Samples, split_of
 from htr_ssl.errors import UserError
@@ -104,6 +105,8 @@ def _environment(path: Path) -> Any:
     Raises:
         UserError: it is no whole LMDB file.
     """
+    if isinstance(path, Member):
+        raise UserError(f"{path}: a database is not read within an archive; take it out and give it by itself")
     with open(path, "rb") as file:
         head = file.read(_META)
         size = struct.unpack_from("<I", head, 40)[0] if len(head) == _META else 0

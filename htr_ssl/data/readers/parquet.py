@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from htr_ssl.archives.members import Member
 from htr_ssl.data.sample import Level
 from htr_ssl.data.samples import COLUMNS, Samples, clean_text, is_unusual, split_of
 from htr_ssl.errors import UserError
@@ -159,6 +160,8 @@ def read(root: Path, level: Level) -> ParquetSamples:
 
 
 def _open(path: Path) -> pq.ParquetFile:
+    if isinstance(path, Member):
+        raise UserError(f"{path}: a Parquet file is not read within an archive; take it out and give it by itself")
     try:
         return pq.ParquetFile(path, memory_map=True)
     except (pa.ArrowException, OSError) as error:

@@ -68,7 +68,7 @@ def _is_xml(path: Path) -> bool:
     if path.suffix.lower() != ".xml":
         return False
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             return b"<SinglePage" in file.read(4096)
     except OSError:
         return False
