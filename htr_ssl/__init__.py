@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Reading,
         TableResult,
         evaluate,
+        evaluate_pages,
         finetune,
         learn,
         load,
@@ -39,7 +40,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "api": (
         "Evaluation Finetuned Model Pretrained Reading TableResult "
-        "evaluate finetune learn load pretrain table transcribe"
+        "evaluate evaluate_pages finetune learn load pretrain table transcribe"
     ),
     "config": "AugmentConfig DataConfig FinetuneConfig PretrainConfig TableConfig TrainConfig",
     "errors": "UserError",
@@ -61,6 +62,7 @@ __all__ = [
     "TrainConfig",
     "UserError",
     "evaluate",
+    "evaluate_pages",
     "finetune",
     "learn",
     "load",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from htr_ssl.experiments.evaluate import Prediction
     from htr_ssl.experiments.statistics import Table
     from htr_ssl.layout.document import Page
+    from htr_ssl.pages.page_evaluation import PageEvaluation
     from htr_ssl.recognizers.reader import Reader
 
     Picture: TypeAlias = str | Path | np.ndarray | Image
@@ -415,6 +416,39 @@ def evaluate(
     figures: dict[str, Any] = {name: result[name] for name in _METRICS}
     figures |= {f"{name}_ci": tuple(result[f"{name}_ci"]) for name in _METRICS}
     return Evaluation(**figures, n=result["n"], split=split, result=result, predictions=predictions)
+
+
+def evaluate_pages(
+    model: ModelLike,
+    pages: str | Path,
+    segmenter: str = "learned",
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+) -> PageEvaluation:
+    """Scores a model on whole pages, read as `transcribe` does: what finding the lines, and their order, costs.
+
+    Args:
+        model: a model's file or name, or what `finetune` returned.
+        pages: a PAGE or ALTO file with text, its image beside it, or a folder of them.
+        segmenter: what finds the lines.
+        out: folder for pages.json and pages.csv; None writes nothing.
+        device: auto, cpu, cuda, cuda:1 or mps.
+
+    Raises:
+        UserError: no such model or segmenter, or no page with text.
+    """
+    from functools import partial
+
+    from htr_ssl.pages import page_evaluation, segmenters
+    from htr_ssl.recognizers.aligned import read_aligned
+    from htr_ssl.recognizers.reader import Reader
+
+    read = partial(read_aligned, Reader.load(_path(model), device))
+    result = page_evaluation.evaluate_pages([Path(pages)], segmenters.segmenter(segmenter), read)
+    if out is not None:
+        result.write(Path(out))
+    return result
 
 
 def _other_data(model: Path, data: str | Path | Mapping[str, Any] | DataConfig | None) -> DataConfig | None:

@@ -15,7 +15,7 @@ HEAD = """# Reference of the Python interface
 Made from the docstrings by `python scripts/api_reference.py`; do not edit it here. [Python](python.md) is the
 introduction. `htr-ssl show CONFIG.yaml` explains every key of a configuration.
 """
-FUNCTIONS = ("pretrain", "finetune", "evaluate", "table", "load", "transcribe")
+FUNCTIONS = ("pretrain", "finetune", "evaluate", "evaluate_pages", "table", "load", "transcribe")
 
 
 def reference() -> str:

@@ -151,6 +151,10 @@ def evaluate(
     interval_unit: Annotated[
         str | None, typer.Option(metavar="UNIT", help="writer, page or sample. [default: the coarsest that is known]")
     ] = None,
+    pages: Annotated[
+        bool, typer.Option("--pages", help="DATA are whole pages, PAGE or ALTO with text: find the lines too.")
+    ] = False,
+    segmenter: Annotated[str, typer.Option(help="With --pages: what finds the lines.")] = "learned",
     device: Device = "auto",
     language_model: LanguageModel = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all cores.")] = 0,
@@ -159,8 +163,15 @@ def evaluate(
 
     With a language model it says both: with and without. The weights of one from a file are chosen on validation.
 
+    With `--pages` it reads whole pages as `transcribe` does and says what finding the lines and their order cost.
+
     Example: `htr-ssl evaluate runs/finetune/model.safetensors --out runs/finetune`
     """
+    if pages:
+        from htr_ssl.cli.whole_pages import whole_pages
+
+        whole_pages(model, source, segmenter, out, device, threads, language_model)
+        return
     from htr_ssl.cli.show import reliability, scores
     from htr_ssl.experiments import evaluate as evaluation
     from htr_ssl.models import shelf

@@ -62,11 +62,15 @@ class Result:
         return Result(self.score + other.score, given, found, marked)
 
 
-def known_pages(inputs: Sequence[Path]) -> Iterator[Known]:
+def known_pages(inputs: Sequence[Path], failed: list[tuple[Path, str]] | None = None) -> Iterator[Known]:
     """Pages of PAGE and ALTO files, of folders of them, or of a Parquet file of pages (its test split).
 
+    Args:
+        inputs: files and folders.
+        failed: takes the files that cannot be read and why; None = the first one ends it.
+
     Raises:
-        UserError: an input is missing, or no page with lines is there.
+        UserError: an input is missing, no page with lines is there, or a file cannot be read.
     """
     some = False
     for item in inputs:
@@ -82,21 +86,34 @@ def known_pages(inputs: Sequence[Path]) -> Iterator[Known]:
             xml = file.with_suffix(".xml") if is_image(file) else file
             if not xml.is_file() or not is_page_xml(xml):
                 continue
-            stated = read_xml(xml)
-            if not stated.lines:
+            try:
+                known = _of_xml(xml)
+            except UserError as error:
+                if failed is None:
+                    raise
+                failed.append((xml, str(error)))
                 continue
-            image = decode(stated.image, str(stated.image))
-            height, width = image.shape[:2]
-            scale = np.array([width / (stated.width or width), height / (stated.height or height)])
-            for line in stated.lines:
-                line.polygon = line.polygon * scale
-                line.baseline = None if line.baseline is None else line.baseline * scale
-            some = True
-            yield Known(stated.image.stem, xml.parent.name, image, stated.lines, stated.image)
-    if not some:
+            if known is not None:
+                some = True
+                yield known
+    if not some and not failed:
         raise UserError(
             f"{', '.join(map(str, inputs))}: no PAGE or ALTO file with lines; give files with the lines marked"
         )
+
+
+def _of_xml(xml: Path) -> Known | None:
+    """Page of a PAGE or ALTO file; None if it has no lines."""
+    stated = read_xml(xml)
+    if not stated.lines:
+        return None
+    image = decode(stated.image, str(stated.image))
+    height, width = image.shape[:2]
+    scale = np.array([width / (stated.width or width), height / (stated.height or height)])
+    for line in stated.lines:
+        line.polygon = line.polygon * scale
+        line.baseline = None if line.baseline is None else line.baseline * scale
+    return Known(stated.image.stem, xml.parent.name, image, stated.lines, stated.image)
 
 
 def pages_of_table(file: str | Path, split: str = "test") -> Iterator[Known]:
@@ -131,28 +148,36 @@ def _edits(texts: Sequence[str], read: Sequence[str]) -> tuple[int, int]:
 
 
 def _end_to_end(true: list[Line], found: list[Line], read: list[str]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Edits and characters: every found line goes with the true one it lies on, in the order of reading.
+    """Edits and characters with and without the found lines that lie on no true one, see `paired`."""
+    texts, reads, extra = paired(true, found, read)
+    return _edits(texts + [""] * len(extra), reads + extra), _edits(texts, reads)
 
-    Both with and without the found lines that lie on no true one.
+
+def paired(true: list[Line], found: list[Line], read: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Texts of the true lines, what was read in the found lines on each, and what in found lines on no true one.
+
+    Several found lines on a true one are joined from left to right; the order of the page plays no part.
     """
     parts: list[list[tuple[float, str]]] = [[] for _ in true]
     extra: list[str] = []
-    if true and found:
-        distance = line_distance(true)
-        of_found, of_true = covers([base_of(line) for line in found], [base_of(line) for line in true], distance)
-        # A line that covers several goes with the one it covers most of.
-        weight = of_found * np.array([max(1.0, float(np.ptp(base_of(line)[:, 0]))) for line in found])[:, None]
-        for i, text in enumerate(read):
-            j = int(weight[i].argmax())
-            if of_found[i, j] >= 0.2 or of_true[i, j] >= 0.2:
-                parts[j].append((float(base_of(found[i])[0, 0]), text))
-            else:
-                extra.append(text)
-    else:
-        extra = list(read)
-    texts = [line.text or "" for line in true]
-    reads = [" ".join(text for _, text in sorted(part)) for part in parts]
-    return _edits(texts + [""] * len(extra), reads + extra), _edits(texts, reads)
+    for line, text, place in zip(found, read, lies_on(true, found), strict=True):
+        if place is None:
+            extra.append(text)
+        else:
+            parts[place].append((float(base_of(line)[0, 0]), text))
+    return [line.text or "" for line in true], [" ".join(text for _, text in sorted(part)) for part in parts], extra
+
+
+def lies_on(true: list[Line], found: list[Line]) -> list[int | None]:
+    """The true line that each found one lies on, or None."""
+    if not true or not found:
+        return [None] * len(found)
+    distance = line_distance(true)
+    of_found, of_true = covers([base_of(line) for line in found], [base_of(line) for line in true], distance)
+    # A line that covers several goes with the one it covers most of.
+    weight = of_found * np.array([max(1.0, float(np.ptp(base_of(line)[:, 0]))) for line in found])[:, None]
+    places = weight.argmax(1).tolist()
+    return [j if of_found[i, j] >= 0.2 or of_true[i, j] >= 0.2 else None for i, j in enumerate(places)]
 
 
 def memory() -> float:
