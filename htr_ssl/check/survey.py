@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import cv2
@@ -33,8 +33,14 @@ class Picture:
         pixels: uint8, (H, W) gray or (H, W, 3) RGB.
     """
 
-    def __init__(self, pixels: np.ndarray) -> None:
-        self.pixels = pixels
+    def __init__(self, pixels: np.ndarray, outline: Callable[[], np.ndarray | None] = lambda: None) -> None:
+        self.pixels, self._outline = pixels, outline
+
+    @cached_property
+    def within(self) -> np.ndarray:
+        """What the outline encloses that the image was cut out along, all of it if there was none: bool, (H, W)."""
+        mask = self._outline()
+        return np.ones(self.pixels.shape[:2], bool) if mask is None else mask > 0
 
     @cached_property
     def gray(self) -> np.ndarray:
@@ -205,7 +211,7 @@ def _read(samples: Samples, ids: list[str], start: int, measures: dict[str, Meas
     values: dict[str, list[Any]] = {name: [] for name in measures}
     for row in range(start, min(start + CHUNK, len(samples))):
         try:
-            picture = Picture(decode(samples.image(row), ids[row]))
+            picture = Picture(decode(samples.image(row), ids[row]), partial(samples.outline, row))
         except UserError as error:
             unreadable[row] = str(error)
             continue

@@ -77,6 +77,10 @@ class SplitSamples(Samples):
         """Image of the source."""
         return self._source.image(index)
 
+    def outline(self, index: int) -> np.ndarray | None:
+        """That of the source."""
+        return self._source.outline(index)
+
     def paths(self) -> list[Path]:
         """Those of the source."""
         return self._source.paths()

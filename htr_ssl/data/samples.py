@@ -71,6 +71,10 @@ class Samples(Sequence[Sample]):
     def image(self, index: int) -> bytes | Path | np.ndarray:
         """Encoded bytes, path or decoded array of one image."""
 
+    def outline(self, index: int) -> np.ndarray | None:
+        """Where the outline is that one image was cut out along, uint8 (H, W), above 0 within; None if by none."""
+        return None
+
     def column(self, name: str) -> list[str | None]:
         """One of `COLUMNS` as a list, without touching any image."""
         return list(self._ids) if name == "id" else list(self._columns[name])

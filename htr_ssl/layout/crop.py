@@ -29,10 +29,16 @@ def crop(image: np.ndarray, line: Line) -> Array:
         image: page, uint8, (H, W) or (H, W, 3).
         line: its polygon and baseline in the page's pixels.
     """
+    return cut(image, line)[0]
+
+
+def cut(image: np.ndarray, line: Line) -> tuple[Array, Array]:
+    """The image of one line as `crop` gives it, and where the outline is in it: uint8 (h, w), above 0 within."""
     height, width = image.shape[:2]
     frame = _frame(line, width, height)
     if frame is None:
-        return _blank(image)
+        blank = _blank(image)
+        return blank, np.zeros(blank.shape[:2], np.uint8)
     matrix, (columns, rows), placed = frame
     piece = _warped(image, matrix, (columns, rows))
     mask = np.zeros((rows, columns), np.uint8)
@@ -41,7 +47,7 @@ def crop(image: np.ndarray, line: Line) -> Array:
     if line.estimated:
         written = inked(piece, mask, tone)
         piece, mask = piece[written], mask[written]
-    return cv2.copyTo(piece, mask, np.full_like(piece, tone))  # type: ignore[return-value]
+    return cv2.copyTo(piece, mask, np.full_like(piece, tone)), mask  # type: ignore[return-value]
 
 
 def boxes(line: Line, spans: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -29,8 +29,8 @@ KINDS = set(
     """
     refused unreadable nothing_labelled no_splits no_pages no_train no_test no_validation partly_split
     page_in_two_splits writer_in_two_splits duplicate duplicate_in_two_splits near_duplicate
-    near_duplicate_in_two_splits contradicting_texts blank tiny squeezed width_outlier colour colour_differs infeasible
-    text_too_wide text_too_narrow rare_characters unknown_in_validation unknown_in_test lookalike_letters
+    near_duplicate_in_two_splits contradicting_texts blank cut tiny squeezed width_outlier colour colour_differs
+    infeasible text_too_wide text_too_narrow rare_characters unknown_in_validation unknown_in_test lookalike_letters
     lookalike_signs invisible_characters lost_characters decomposed unusual_spaces wrong_encoding
     """.split()  # noqa: SIM905
 )
@@ -174,6 +174,36 @@ def test_a_page_that_stands_for_the_writer_is_named_once(diagnose):
     found = diagnose(rows)
     assert "page_in_two_splits" in found
     assert "writer_in_two_splits" not in found
+
+
+def test_lines_that_the_edge_cuts(diagnose):
+    half = [row(seed, image=scribble(seed)[12:36], split=None) for seed in range(20, 23)]
+    found = diagnose([*sound(), *half])["cut"]
+    assert sorted(rows_of(found)) == [(20,), (21,), (22,)]
+    assert found.severity == "warning"
+    assert diagnose([*sound(60), row(60, image=scribble(60)[12:36])])["cut"].severity == "note"
+    ruled = scribble(1)
+    ruled[:, 20:23] = 40  # a stroke down to the edge, as letters of the next line have them
+    assert "cut" not in diagnose([*sound(), row(20, image=ruled)])
+
+
+@pytest.mark.parametrize(("top", "bottom", "expected"), [(0.05, 0.95, 0), (0.35, 0.65, 3)])
+def test_lines_that_their_outline_cuts(tmp_path, top, bottom, expected):
+    """The outline counts, not the paper around it that the crop is filled up with."""
+    height, width = 48, 200
+    Image.fromarray(np.concatenate([scribble(seed) for seed in range(3)])).save(tmp_path / "p.png")
+    shapes = []
+    for number in range(3):
+        y1, y2 = (round((number + share) * height) for share in (top, bottom))
+        points = f"0,{y1} {width},{y1 + 1} {width},{y2 + 1} 0,{y2}"
+        shapes.append(f'<TextLine id="l{number}"><Coords points="{points}"/></TextLine>')
+    (tmp_path / "p.xml").write_text(
+        f'<PcGts><Page imageFilename="p.png" imageWidth="{width}" imageHeight="{3 * height}"><TextRegion id="r">'
+        + "".join(shapes)
+        + "</TextRegion></Page></PcGts>"
+    )
+    report = check(read(tmp_path), unlabelled=True)
+    assert sum(len(finding.examples) for finding in report.findings if finding.kind == "cut") == expected
 
 
 def test_blank_images(diagnose):

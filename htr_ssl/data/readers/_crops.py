@@ -15,7 +15,7 @@ from htr_ssl.data.page_images import fits, page_image
 from htr_ssl.data.sample import Level
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
-from htr_ssl.layout.crop import MIN_SIDE, crop
+from htr_ssl.layout.crop import MIN_SIDE, cut
 from htr_ssl.layout.document import Line
 
 PAGES = 2 + environment.cores()
@@ -69,11 +69,18 @@ class CropSamples(Samples):
                 encloses nothing on it.
         """
         region = self.regions[index]
-        page = self._page(region.page, region.number, region.size)
-        piece = crop(page, _scaled(region, page))
+        piece = self._cut(region)[0]
         if max(piece.shape[:2]) <= MIN_SIDE:
             raise UserError(f"{region.page}: the outline of {region.line.id} encloses nothing on the page; correct it")
         return piece
+
+    def outline(self, index: int) -> np.ndarray | None:
+        """Of the region."""
+        return self._cut(self.regions[index])[1]
+
+    def _cut(self, region: Region) -> tuple[np.ndarray, np.ndarray]:
+        page = self._page(region.page, region.number, region.size)
+        return cut(page, _scaled(region, page))
 
     def paths(self) -> list[Path]:
         """The pages."""

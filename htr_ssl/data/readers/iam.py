@@ -52,6 +52,10 @@ class IamSamples(Samples):
         """Path of the word's or line's image, or its region of the form."""
         return self._own[index] or self._crops.image(index)
 
+    def outline(self, index: int) -> np.ndarray | None:
+        """Of the region, None for images of their own."""
+        return None if self._own[index] else self._crops.outline(index)
+
     def paths(self) -> list[Path]:
         """The images of words and lines, and the forms of the others."""
         pairs = zip(self._own, self._crops.regions, strict=True)

@@ -44,6 +44,10 @@ class DividedSamples(Samples):
         """Image of the source."""
         return self._source.image(self._rows[index])
 
+    def outline(self, index: int) -> Any:
+        """That of the source."""
+        return self._source.outline(self._rows[index])
+
     def as_written(self) -> dict[int, str]:
         """Those of the source that are left."""
         written = self._source.as_written()
