@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints it as one line and exits with code 2.
     """
+
+
+class WriteError(UserError):
+    """The disk is full or the folder cannot be written; the same command can go on later. Exit code 1."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.errors import UserError
+from htr_ssl.errors import WriteError
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     What a killed process of this machine left of the same file is removed too.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written.
+        WriteError: the disk is full or the folder cannot be written.
     """
     path = Path(path)
     start = f".{path.name}.{platform.node()}-"
@@ -39,9 +39,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{path}: the disk is full; free some space and run the same command again") from error
+            raise WriteError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UserError(f"{path}: no permission to write here; choose another folder") from error
+            raise WriteError(f"{path}: no permission to write here; choose another folder") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

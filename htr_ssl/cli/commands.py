@@ -24,7 +24,7 @@ from htr_ssl.cli.segment import segment
 from htr_ssl.cli.show import fail, formats, methods, named, note, say, show, splits
 from htr_ssl.cli.speed import encoders, profile
 from htr_ssl.cli.transcribe import transcribe
-from htr_ssl.errors import UserError
+from htr_ssl.errors import UserError, WriteError
 
 if TYPE_CHECKING:
     from htr_ssl.config import DataConfig
@@ -221,7 +221,7 @@ def _warn(message: Warning | str, category: type[Warning], *place: Any, **_: Any
 
 
 def main() -> None:
-    """Entry point: 0 all done, 1 some inputs failed, 2 bad usage or configuration, 130 stopped by the user."""
+    """Entry point: 0 all done, 1 some failed or cannot be written, 2 bad usage or configuration, 130 stopped."""
     warnings.showwarning = _warn
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -230,7 +230,7 @@ def main() -> None:
         app(prog_name="htr-ssl")
     except UserError as error:
         note(str(error), "red")
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, WriteError) else 2)
     except OSError as error:
         if error.filename is None:
             raise

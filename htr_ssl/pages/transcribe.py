@@ -132,7 +132,10 @@ def transcribe(
     if not dry_run:
         _volumes(task, pages, names, outcome)
         if summary:
-            summaries.write(outcome.results, out, made, overwrite)
+            try:
+                summaries.write(outcome.results, out, made, overwrite)
+            except UserError as error:
+                outcome.failed.append((out / summaries.NAME, str(error)))
     return outcome
 
 
@@ -345,17 +348,18 @@ def _volumes(task: _Task, jobs: Sequence[Job], names: Sequence[Path], outcome: O
         if job.count > 1:
             groups.setdefault(name.with_name(re.sub(r"#\d+(-\d+)?$", r"\1", name.name)), []).append(name)
     for volume, members in groups.items():
-        contents: dict[str, tuple[Path, bytes]] = {}
-        for kind, writer in task.writers.items():
-            parts = [(one.name, task.out / one.with_name(one.name + writer.EXTENSION)) for one in members]
-            there = [(title, path) for title, path in parts if path.is_file()]
-            if hasattr(writer, "volume") and there:
-                path = task.out / volume.with_name(volume.name + writer.EXTENSION)
-                contents[kind] = path, writer.volume(there)
-        if not contents:
-            continue
-        entry = Entry.load(task.out, volume, "volumes")
         try:
-            outcome.kept += entry.put(contents, task.overwrite)
-        except UserError as error:
+            contents = dict(_volume(task, volume, members))
+            if contents:
+                outcome.kept += Entry.load(task.out, volume, "volumes").put(contents, task.overwrite)
+        except (UserError, OSError) as error:
             outcome.failed.append((task.out / volume, str(error)))
+
+
+def _volume(task: _Task, volume: Path, members: Sequence[Path]) -> Iterator[tuple[str, tuple[Path, bytes]]]:
+    """Format, path and content of the files that hold all pages of a volume."""
+    for kind, writer in task.writers.items():
+        parts = [(one.name, task.out / one.with_name(one.name + writer.EXTENSION)) for one in members]
+        there = [(title, path) for title, path in parts if path.is_file()]
+        if hasattr(writer, "volume") and there:
+            yield kind, (task.out / volume.with_name(volume.name + writer.EXTENSION), writer.volume(there))
