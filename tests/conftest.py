@@ -2,6 +2,8 @@
 
 import os
 
+os.environ.setdefault("HTR_SSL_MEASURE", "0")  # timings on a busy machine choose by chance
+
 worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 if worker and hasattr(os, "sched_setaffinity"):
     allowed = sorted(os.sched_getaffinity(0))

@@ -29,6 +29,7 @@ ORDER = [
     "text",
     "layers",
     "model_file",
+    "measured",
     "layout",
     "handwriting",
     "data",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htr_ssl import model_file
+from htr_ssl import measured, model_file
 from htr_ssl.config import DataConfig
 from htr_ssl.data.loading import collate, prepare
 from htr_ssl.errors import UserError
@@ -83,7 +83,7 @@ class Reader:
             path: model.safetensors of a finetune run, or the .onnx file that `export` made of it.
             device: auto, cpu, cuda, …
             threads: CPU threads; 0 leaves them as they are.
-            precision: 32; bf16; auto = bf16 where the device computes it natively. bf16 is faster, but the text of an
+            precision: 32; bf16; auto = the faster one, measured once. bf16 is faster, but the text of an
                 image may then depend on the images it is read with.
             lm: language model: auto = the one in the model's file, if there is one; none; or a file of one.
 
@@ -104,9 +104,8 @@ class Reader:
             header.pop(language.CALIBRATION, None)  # it holds for what it was fitted with
         target = model_file.resolve_device(device)
         fold_norms(recognizer)
-        from htr_ssl.environment import precision as choose
-
-        bf16 = precision != "32" and choose(precision, target) == "bf16-mixed"
+        number = measured.precision(header, target, training=False)[0] if precision == "auto" else precision
+        bf16 = number == "bf16"
         recognizer = recognizer.to(target).to(memory_format=torch.channels_last)
         return cls(recognizer, header, target, bf16, _language(lm, own))
 

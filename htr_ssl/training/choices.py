@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from htr_ssl import environment
+from htr_ssl import environment, measured
 from htr_ssl.config import TrainConfig
 from htr_ssl.data.loading import Place
+from htr_ssl.files import write_json
+
+PRECISION = "precision.json"
+"""File of a run with the number format that was measured to be faster."""
 
 
 def threads(config: TrainConfig) -> int:
@@ -30,10 +38,38 @@ def _sharing(config: TrainConfig) -> int:
     return 1 if own else config.devices
 
 
-def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[str, str]:
+def precision(
+    config: TrainConfig, device: torch.device, header: Mapping[str, Any], out: Path | None, begun: bool
+) -> tuple[str, str]:
+    """Number format of a run and its reason; what is measured is kept in the run's folder, for when it goes on.
+
+    Several processes must agree and go by the processor's flags, as a run does that was begun without a measurement.
+
+    Args:
+        config: of the run.
+        device: where it computes.
+        header: of its encoder.
+        out: the run's folder; None keeps nothing.
+        begun: whether there is a checkpoint.
+    """
+    if config.precision != "auto":
+        return config.precision, "as configured"
+    path = out / PRECISION if out else None
+    if path and path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return kept["precision"], kept["why"]
+    if begun or config.devices * config.num_nodes > 1:
+        native = environment.native_bfloat16(device)
+        return ("bf16", "computed natively") if native else ("32", "bfloat16 is only emulated, if at all")
+    number, why = measured.precision(header, device, training=True)
+    if path:
+        write_json(path, {"precision": number, "why": why})
+    return number, why
+
+
+def explained(config: TrainConfig, device: torch.device, place: Place, precision: tuple[str, str]) -> dict[str, str]:
     """Every choice and its reason, in words."""
     count = config.devices * config.num_nodes
-    number = "bf16" if environment.precision(config.precision, device) == "bf16-mixed" else "32"
     sharing = f" for {_sharing(config)} processes" if _sharing(config) > 1 else ""
     shared = f"train.threads=0: {environment.cores()} cores{sharing}"
     fit = {"memory": "the images fit in memory", "cache": "data.cache has the images decoded"}.get(
@@ -41,17 +77,9 @@ def explained(config: TrainConfig, device: torch.device, place: Place) -> dict[s
     )
     share = f", about {config.batch_size / count:g} images of each batch per process" if count > 1 else ""
     return {
-        "precision": f"{number}: {_why(device) if config.precision == 'auto' else 'as configured'}",
+        "precision": ": ".join(precision),
         "workers": f"{workers(config, place)}: {fit if config.workers < 0 else 'as configured'}",
         "threads": f"{torch.get_num_threads()}: {'as configured' if config.threads else shared}",
         "devices": f"{count} × {device.type}: train.device={config.device}, {config.devices} per machine × "
         f"{config.num_nodes}{share}",
     }
-
-
-def _why(device: torch.device) -> str:
-    """Reason of the number format on a device."""
-    name = {"cuda": "the GPU", "cpu": "the CPU"}.get(device.type, device.type)
-    if not environment.native_bfloat16(device):
-        return f"{name} computes bfloat16 only emulated, if at all"
-    return f"{name} computes it natively" + (f" ({', '.join(environment.bfloat16())})" if device.type == "cpu" else "")

@@ -29,7 +29,7 @@ from htr_ssl.data.pairs import PairedSampler, PairedStrips
 from htr_ssl.data.samples import Samples
 from htr_ssl.data.sampling import StepSampler, sorted_batches
 from htr_ssl.data.splits import identity
-from htr_ssl.environment import environment, hardware, precision
+from htr_ssl.environment import environment, hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
 from htr_ssl.seeds import derive
@@ -163,13 +163,15 @@ def fit(
     seed: int,
     title: str,
     progress: bool,
+    header: Mapping[str, Any],
     callbacks: Sequence[Callback] = (),
     last: bool = False,
 ) -> Checkpoints:
     """Trains until the steps are done or patience runs out; continues from the last checkpoint if there is one.
 
     If there are several processes (`train.devices`, `train.num_nodes`), only the first returns; the others end here.
-    With `last` the weights after the last step are kept, not those with the lowest validation CER.
+    `header` is that of the encoder, for which `train.precision=auto` chooses a number format. With `last` the weights
+    after the last step are kept, not those with the lowest validation CER.
 
     Raises:
         UserError: the last checkpoint is damaged or of another version of the network, or the processes do not train
@@ -179,8 +181,9 @@ def fit(
     """
     device = model_file.resolve_device(config.device)
     checkpoints = Checkpoints(out, config.patience, last)
-    checkpoints.choices = choices.explained(config, device, train.place)
     state = _load_state(checkpoints, system)
+    number = choices.precision(config, device, header, out, state is not None)
+    checkpoints.choices = choices.explained(config, device, train.place, number)
     facts = {"images": len(train), "widths": sum(train.widths), "step": state["global_step"] if state else 0}
     together = distributed.Together(facts)
     with distributed.joined(config, together):
@@ -193,7 +196,7 @@ def fit(
         with _quiet():
             trainer = Trainer(
                 accelerator="gpu" if device.type == "cuda" else device.type,
-                precision=precision(config.precision, device),
+                precision="bf16-mixed" if number[0] == "bf16" else "32-true",
                 max_epochs=-(-config.steps // config.check_every),
                 callbacks=[checkpoints, together if world > 1 else _Interrupts(), *bar, *callbacks],
                 default_root_dir=out,

@@ -96,7 +96,9 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     system = System(task, config.train, config.seed)
     system.charset, system.references = charset, validation.texts() if validation else []
     last = config.select == "last"
-    checks = engine.fit(system, images, validation, config.train, out, config.seed, title, progress, callbacks, last)
+    checks = engine.fit(
+        system, images, validation, config.train, out, config.seed, title, progress, header, callbacks, last
+    )
     _, state = model_file.read(checks.best_weights)
     summary = engine.summary(checks, train, device, config.train)
     learnt = len(set(rows).intersection(train.rows))

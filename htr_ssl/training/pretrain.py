@@ -55,7 +55,16 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     system = System(Unlabelled(method), config.train, config.seed)
     system.monitor = collapse.Monitor(strips[collapse.chosen(len(strips))], method.encoder, config.seed)
     checks = engine.fit(
-        system, strips, None, config.train, out, config.seed, f"pretrain {config.method.name}", progress, callbacks
+        system,
+        strips,
+        None,
+        config.train,
+        out,
+        config.seed,
+        f"pretrain {config.method.name}",
+        progress,
+        header,
+        callbacks,
     )
     state = {name: value for name, value in system.best_model().state_dict().items() if name.startswith("encoder.")}
     summary = engine.summary(checks, strips, device, config.train)

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from htr_ssl import environment, model_file
+from htr_ssl import environment, measured, model_file
 from htr_ssl.config import FinetuneConfig, TrainConfig
 from htr_ssl.data.sampling import StepSampler, sorted_batches
 from htr_ssl.errors import UserError
@@ -157,9 +157,10 @@ def test_precision_follows_the_processor(monkeypatch):
     cpu = torch.device("cpu")
     for features, number in ((["avx2"], "32"), (["avx2", "avx512", "avx512_bf16"], "bf16"), (["amx_bf16"], "bf16")):
         monkeypatch.setattr(environment, "isa", lambda features=features: features)
-        said = choices.explained(TrainConfig(), cpu, False)["precision"]
-        assert said.startswith(f"{number}: the CPU computes")
-        assert ("natively" in said) == (number == "bf16")
+        chosen, why = measured.precision({}, cpu, training=True)
+        assert chosen == number
+        assert why.startswith("the CPU computes")
+        assert ("natively" in why) == (number == "bf16")
         assert environment.precision("auto", cpu).startswith(number)
     monkeypatch.undo()
     assert set(environment.isa()) <= {"avx2", "avx512", "avx512_bf16", "amx_bf16"}
