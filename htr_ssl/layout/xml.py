@@ -138,6 +138,7 @@ def _to_pixels(path: Path, image: Path, lines: list[Line], per_inch: float) -> N
     for line in lines:
         line.polygon = line.polygon * (dots / per_inch)
         line.baseline = None if line.baseline is None else line.baseline * (dots / per_inch)
+        line.words = []  # they are lengths too, and are read anew
 
 
 def _kind(tag: str) -> Literal["page", "alto"] | None:

@@ -13,6 +13,7 @@ from lxml import etree
 from htr_ssl.layout import orientation
 from htr_ssl.layout.document import Line
 from htr_ssl.layout.estimate import estimate
+from htr_ssl.layout.xml_words import kind_of, tags_of, words_of_line
 
 MAX_COORDINATE = 1e6
 """Largest absolute coordinate believed [px]."""
@@ -35,6 +36,7 @@ def lines_of(page: etree._Element, height: int, words: bool = False, refused: li
         ranks.setdefault(reference, len(ranks))
     found: list[tuple[tuple[object, ...], Line, etree._Element]] = []
     used: set[str] = set()
+    tags = tags_of(page.getroottree().getroot())
     places: dict[etree._Element | None, int] = {}  # of blocks, in the order of the file
     for position, element in enumerate(page.iter("{*}TextLine")):
         block = element.getparent()
@@ -44,6 +46,8 @@ def lines_of(page: etree._Element, height: int, words: bool = False, refused: li
             if not len(line.polygon) and line.baseline is None:
                 raise ValueError(f"line {line.id or position + 1} has no position")
             line.orientation = orientation.stated(element, line.polygon)
+            line.kind = kind_of(element, tags)
+            line.words = words_of_line(element, line.text, _outline, _content)
         except ValueError as error:
             if refused is None:
                 raise
@@ -87,7 +91,7 @@ def _words(line: etree._Element, name: str, refused: list[str] | None) -> Iterat
     for number_, element in enumerate(elements, start=1):
         try:
             outline = _outline(element)
-            text, confidence = _text(element) if local_name(element) == "Word" else _content(element)
+            text, confidence = _content(element)
         except ValueError as error:
             if refused is None:
                 raise
@@ -98,8 +102,10 @@ def _words(line: etree._Element, name: str, refused: list[str] | None) -> Iterat
 
 
 def _content(string: etree._Element) -> tuple[str | None, float | None]:
-    """Text and confidence of an ALTO word."""
-    return _stated(string.get("CONTENT")), _share(string.get("WC"))
+    """Text and confidence of a word or letter."""
+    if string.get("CONTENT") is None:
+        return _text(string)
+    return _stated(string.get("CONTENT")), _share(string.get("WC") or string.get("GC"))
 
 
 def local_name(element: etree._Element) -> str:

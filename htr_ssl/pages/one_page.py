@@ -82,7 +82,7 @@ def read_image(
     page.orientation, page.notes = getattr(found, "orientation", 0), list(getattr(found, "notes", []))
     readings = read_lines([crop(image, line) for line in page.lines]) if page.lines else []
     for line, reading in zip(page.lines, readings, strict=True):
-        line.text, line.confidence = reading[0], reading[1]
+        line.text, line.confidence, line.words = reading[0], reading[1], []
         if len(reading) > 2 and reading[2] is not None:
             line.words = _words(line, reading[2], reading[3], width, height)
     if lines is None:
