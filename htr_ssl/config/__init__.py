@@ -1,7 +1,9 @@
 """What can be configured: frozen models whose defaults are the recipe, and strict YAML with ``key=value`` overrides."""
 
 from htr_ssl.config.schema import (
+    BEFORE_THE_CHOICE,
     CHECKED,
+    HARDWARE,
     AugmentConfig,
     DataConfig,
     FinetuneConfig,
@@ -21,7 +23,9 @@ from htr_ssl.config.schema import (
 )
 
 __all__ = [
+    "BEFORE_THE_CHOICE",
     "CHECKED",
+    "HARDWARE",
     "AugmentConfig",
     "DataConfig",
     "FinetuneConfig",

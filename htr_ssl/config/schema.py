@@ -202,6 +202,12 @@ class TrainConfig(Strict):
     """Also log to TensorBoard in the run's folder (needs the extra `track`)."""
 
 
+HARDWARE = ("device", "devices", "num_nodes", "threads", "workers", "track")
+"""Keys of `TrainConfig` that say where a training runs, not what it does: they may change while it goes on."""
+BEFORE_THE_CHOICE = "adamw"
+"""Optimiser of runs and tables that are older than the key and do not name one."""
+
+
 def _recipe(**values: Any) -> BeforeValidator:
     """Defaults of a kind of training that are not those of `TrainConfig`, for mappings that leave the keys out."""
     return BeforeValidator(lambda value: {**values, **value} if isinstance(value, dict) else value)

@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
 
 from htr_ssl.layers.convolutions import Backbone
-from htr_ssl.layers.frames import Frames, halved
 from htr_ssl.layers.lstm import Context
+from htr_ssl.layers.strip_encoder import StripEncoder
 
 
 class Config(BaseModel):
@@ -39,16 +38,8 @@ _PRESETS = {
 }
 
 
-class Encoder(nn.Module):
-    """Backbone and context model: images to frames.
-
-    Attributes:
-        stride: pixels of width per frame.
-        out_dim: D, features per frame.
-        height, in_channels: of the images it takes.
-    """
-
-    stride = 4
+class Encoder(StripEncoder):
+    """Backbone and context model: images to frames."""
 
     def __init__(self, config: Config, height: int, in_channels: int = 1) -> None:
         super().__init__()
@@ -58,20 +49,3 @@ class Encoder(nn.Module):
         self.backbone_dim = 2 * units if config.preset == "base" else units
         self.backbone = Backbone(height, in_channels, widths, blocks, self.backbone_dim)
         self.context = Context(self.backbone_dim, units, config.dropout)
-
-    def frames(self, widths: Tensor) -> Tensor:
-        """(N,) widths [px] -> (N,) numbers of frames, without running the network."""
-        return halved(halved(widths))
-
-    def forward(self, images: Tensor, widths: Tensor) -> Frames:
-        """Images to context frames.
-
-        Args:
-            images: (N, C, H, W) in [0, 1], 1 = white paper; what lies right of a sample's width is ignored.
-            widths: (N,) valid width of each image [px].
-
-        Returns:
-            (N, T, D) features and (N,) lengths.
-        """
-        frames: Frames = self.context(self.backbone(images, widths))
-        return frames

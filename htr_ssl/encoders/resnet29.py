@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from htr_ssl.layers.convolutions import MaskedConv, Residual, ink
 from htr_ssl.layers.frames import Frames, halved, valid
 from htr_ssl.layers.lstm import Context
+from htr_ssl.layers.strip_encoder import StripEncoder
 
 
 class Config(BaseModel):
@@ -84,16 +85,8 @@ class Backbone(nn.Module):
         return Frames(x * valid(lengths, x.shape[1])[..., None].to(x.dtype), lengths)
 
 
-class Encoder(nn.Module):
-    """Backbone and context model: images to frames.
-
-    Attributes:
-        stride: pixels of width per frame.
-        out_dim: D, features per frame.
-        height, in_channels: of the images it takes.
-    """
-
-    stride = 4
+class Encoder(StripEncoder):
+    """Backbone and context model: images to frames."""
 
     def __init__(self, config: Config, height: int, in_channels: int = 1) -> None:
         super().__init__()
@@ -102,20 +95,3 @@ class Encoder(nn.Module):
         self.out_dim, self.backbone_dim = 2 * units, width
         self.backbone = Backbone(in_channels, width)
         self.context = Context(width, units, config.dropout)
-
-    def frames(self, widths: Tensor) -> Tensor:
-        """(N,) widths [px] -> (N,) numbers of frames, without running the network."""
-        return halved(halved(widths))
-
-    def forward(self, images: Tensor, widths: Tensor) -> Frames:
-        """Images to context frames.
-
-        Args:
-            images: (N, C, H, W) in [0, 1], 1 = white paper; what lies right of a sample's width is ignored.
-            widths: (N,) valid width of each image [px].
-
-        Returns:
-            (N, T, D) features and (N,) lengths.
-        """
-        frames: Frames = self.context(self.backbone(images, widths))
-        return frames

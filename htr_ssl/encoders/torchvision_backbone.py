@@ -23,6 +23,7 @@ from htr_ssl.errors import UserError
 from htr_ssl.layers.convolutions import ink
 from htr_ssl.layers.frames import Frames, halved, valid
 from htr_ssl.layers.lstm import Context
+from htr_ssl.layers.strip_encoder import StripEncoder
 
 STRIDES = (16, 4)
 """Pixels of height and of width per row and column of the network's result."""
@@ -79,16 +80,11 @@ class Backbone(nn.Module):
         return Frames(x * valid(lengths, x.shape[1])[..., None].to(x.dtype), lengths)
 
 
-class Encoder(nn.Module):
-    """Backbone and context model: images to frames.
-
-    Attributes:
-        stride: pixels of width per frame.
-        out_dim: D, features per frame.
-        height, in_channels: of the images it takes.
-    """
+class Encoder(StripEncoder):
+    """Backbone and context model: images to frames."""
 
     stride = STRIDES[1]
+    backbone: Backbone
 
     def __init__(self, config: Config, height: int, in_channels: int = 1) -> None:
         super().__init__()
@@ -117,19 +113,6 @@ class Encoder(nn.Module):
     def frames(self, widths: Tensor) -> Tensor:
         """(N,) widths [px] -> (N,) numbers of frames, without running the network."""
         return _lengths(widths, self.stride)
-
-    def forward(self, images: Tensor, widths: Tensor) -> Frames:
-        """Images to context frames.
-
-        Args:
-            images: (N, C, H, W) in [0, 1], 1 = white paper; what lies right of a sample's width is ignored.
-            widths: (N,) valid width of each image [px].
-
-        Returns:
-            (N, T, D) features and (N,) lengths.
-        """
-        frames: Frames = self.context(self.backbone(images, widths))
-        return frames
 
 
 def masked(x: Tensor, widths: Tensor, stride: int, value: float) -> Tensor:

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from htr_ssl.layers.attention import Blocks, places
+from htr_ssl.layers.attention import Blocks, TransformerContext, places
 from htr_ssl.layers.convolutions import ink
 from htr_ssl.layers.frames import Frames, halved
+from htr_ssl.layers.strip_encoder import StripEncoder
 
 
 class Config(BaseModel):
@@ -59,31 +60,11 @@ class Backbone(nn.Module):
         return Frames(x * mask[..., None].to(x.dtype), frames.lengths)
 
 
-class Context(nn.Module):
-    """The other half of the blocks, and a layer norm."""
+class Encoder(StripEncoder):
+    """Backbone and context model: images to frames."""
 
-    def __init__(self, depth: int, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.blocks = Blocks(depth, width, heads, dropout)
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, frames: Frames) -> Frames:
-        """(N, T, D) -> (N, T, D)."""
-        mask = frames.mask()
-        x = self.norm(self.blocks(frames.features, places(frames.features), mask))
-        return Frames(x * mask[..., None].to(x.dtype), frames.lengths)
-
-
-class Encoder(nn.Module):
-    """Backbone and context model: images to frames.
-
-    Attributes:
-        stride: pixels of width per frame.
-        out_dim: D, features per frame.
-        height, in_channels: of the images it takes.
-    """
-
-    stride = 4
+    backbone: Backbone
+    context: TransformerContext
 
     def __init__(self, config: Config, height: int, in_channels: int = 1) -> None:
         super().__init__()
@@ -91,11 +72,7 @@ class Encoder(nn.Module):
         self.height, self.in_channels = height, in_channels
         self.out_dim = self.backbone_dim = width
         self.backbone = Backbone(4 * height * in_channels, depth // 2, width, heads, config.dropout)
-        self.context = Context(depth - depth // 2, width, heads, config.dropout)
-
-    def frames(self, widths: Tensor) -> Tensor:
-        """(N,) widths [px] -> (N,) numbers of frames, without running the network."""
-        return halved(halved(widths))
+        self.context = TransformerContext(depth - depth // 2, width, heads, config.dropout)
 
     def embed(self, images: Tensor, widths: Tensor) -> Frames:
         """One token per strip, which sees that strip alone; what masked autoencoding drops tokens from."""
@@ -115,16 +92,3 @@ class Encoder(nn.Module):
         tokens = self.backbone.blocks(tokens, positions, mask)
         x: Tensor = self.context.norm(self.context.blocks(tokens, positions, mask))
         return x
-
-    def forward(self, images: Tensor, widths: Tensor) -> Frames:
-        """Images to context frames.
-
-        Args:
-            images: (N, C, H, W) in [0, 1], 1 = white paper; what lies right of a sample's width is ignored.
-            widths: (N,) valid width of each image [px].
-
-        Returns:
-            (N, T, D) features and (N,) lengths.
-        """
-        frames: Frames = self.context(self.backbone(images, widths))
-        return frames

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.config import DataConfig, Probe, Stage, TableConfig, TrainConfig
+from htr_ssl.config import BEFORE_THE_CHOICE, HARDWARE, DataConfig, Probe, Stage, TableConfig, TrainConfig
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import PREDICTIONS, RESULT
 from htr_ssl.experiments.rows import MATCHED, matched, rows
@@ -33,14 +33,13 @@ from htr_ssl.files import sha256, write_json
 ERROR = "error.txt"
 CONFIG = "config.yaml"
 _MARK = "belongs_to.json"
-_HARDWARE = ("device", "devices", "num_nodes", "threads", "workers", "track")  # change no result
 _RESERVED = ("pretrain", "stages", "replaced")
 _NEUTRAL = {
     "pseudo": None,
     "joint": None,
     "pipeline": None,
     "width_groups": 1,
-    "optimiser": "adamw",
+    "optimiser": BEFORE_THE_CHOICE,
     "evaluated": None,
     "transductive": False,
     "select": "validation",
@@ -278,7 +277,7 @@ def _hash(config: TableConfig, data: DataConfig, stages: Sequence[Stage], own: d
     if config.unlabelled and data is not config.unlabelled and any(stage.method or stage.joint for stage in stages):
         value["unlabelled"] = _data(config.unlabelled)
     for train in [value.get("train", {}), *(stage["train"] for stage in value["stages"])]:
-        for key in _HARDWARE:
+        for key in HARDWARE:
             train.pop(key, None)
     return sha256(json.dumps(_without_neutral(value), sort_keys=True))
 

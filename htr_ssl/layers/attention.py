@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from htr_ssl.layers.frames import Frames
+
 
 def rotations(positions: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines, (N, 1, T, size / 2), of positions (N, T) for heads of `size` features."""
@@ -103,3 +105,18 @@ class Blocks(nn.ModuleList):
 def places(x: Tensor) -> Tensor:
     """(N, T) positions 0, 1, 2, … of the tokens of (N, T, D)."""
     return torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
+
+
+class TransformerContext(nn.Module):
+    """Context of the frames of a line by attention: blocks, then a layer norm."""
+
+    def __init__(self, depth: int, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = Blocks(depth, width, heads, dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, frames: Frames) -> Frames:
+        """(N, T, D) -> (N, T, D)."""
+        mask = frames.mask()
+        x = self.norm(self.blocks(frames.features, places(frames.features), mask))
+        return Frames(x * mask[..., None].to(x.dtype), frames.lengths)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from htr_ssl import model_file
 from htr_ssl.bars import rows_bar
-from htr_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig
+from htr_ssl.config import BEFORE_THE_CHOICE, HARDWARE, DataConfig, FinetuneConfig, PretrainConfig, TrainConfig
 from htr_ssl.config.yaml_files import dump_config, load_config
 from htr_ssl.data.loading import SplitSamples, Strips
 from htr_ssl.data.pairs import PairedSampler, PairedStrips
@@ -84,7 +84,7 @@ def is_done(out: Path, name: str, data: DataConfig) -> bool:
 
 def _stored(path: Path, kind: type[PretrainConfig | FinetuneConfig]) -> PretrainConfig | FinetuneConfig:
     """Configuration of a run; one that does not name an optimiser is older than the choice, and has AdamW."""
-    older = [] if b"optimiser:" in path.read_bytes() else ["train.optimiser=adamw"]
+    older = [] if b"optimiser:" in path.read_bytes() else [f"train.optimiser={BEFORE_THE_CHOICE}"]
     return load_config(path, older, kind)
 
 
@@ -108,8 +108,7 @@ def _comparable(config: PretrainConfig | FinetuneConfig) -> str:
     `devices` and `num_nodes` are of that kind: `batch_size` counts the images of all processes, so that a run on one
     GPU can go on with four. As with another device, random draws and rounding differ then.
     """
-    hardware = ("device", "devices", "num_nodes", "threads", "workers", "track")
-    neutral = {name: TrainConfig.model_fields[name].default for name in hardware}
+    neutral = {name: TrainConfig.model_fields[name].default for name in HARDWARE}
     train = config.train.model_copy(update=neutral)
     data = config.data.model_copy(update={"cache": None})
     return dump_config(config.model_copy(update={"train": train, "data": data}))

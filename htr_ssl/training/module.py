@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from rapidfuzz.distance import Levenshtein
 from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -24,7 +23,8 @@ from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.recognizer import Recognizer
 from htr_ssl.seeds import derive
 from htr_ssl.text import ctc
-from htr_ssl.text.charset import Charset
+from htr_ssl.text.charset import Charset, normalise
+from htr_ssl.text.metrics import count
 from htr_ssl.training import distributed
 from htr_ssl.training.collapse import Monitor
 from htr_ssl.training.optim import optimiser, schedule
@@ -187,11 +187,13 @@ class System(LightningModule):
         """Corpus CER, exact matches, and some readings, of all processes."""
         for other in distributed.gathered(self._read):
             self._read |= other
-        pairs = [(self.references[position], read) for position, read in self._read.items()]
+        places = sorted(self._read)
+        read = [normalise(self._read[place]) for place in places]
+        edits, characters, _, _, exact, _ = count([self.references[i] for i in places], read, "word").sum(0).tolist()
         self.checks = {
-            "val_cer": sum(Levenshtein.distance(*pair) for pair in pairs) / max(sum(len(w) for w, _ in pairs), 1),
-            "val_exact": sum(written == read for written, read in pairs) / len(pairs),
-            "val_empty": sum(not read for _, read in pairs) / len(pairs),
+            "val_cer": edits / max(characters, 1),
+            "val_exact": exact / len(read),
+            "val_empty": sum(not text for text in read) / len(read),
         }
         chosen = sorted(self._read)[:: max(1, len(self._read) // 5)][:5]
         self.samples = [(self.references[i], self._read[i]) for i in chosen]
