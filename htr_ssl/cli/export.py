@@ -38,3 +38,5 @@ def export(
         f"{out}: {same} {model} on {check.images} {kind} of {check.widths[0]} to {check.widths[1]} px, "
         f"logits differ by {check.difference:.1g} at most"
     )
+    if check.left:
+        note(f"{out} reads without the language model that is in {model}: its texts have more mistakes", "yellow")

@@ -57,12 +57,14 @@ class Check(NamedTuple):
         widths: the smallest and the largest [px].
         difference: largest difference of a logit.
         changed: edits between the texts, as a share of the model's characters.
+        left: whether the model reads with a language model, which the ONNX file does not have.
     """
 
     images: int
     widths: tuple[int, int]
     difference: float
     changed: float
+    left: bool = False
 
 
 def export(model: Path, out: Path, int8: bool = False, lines: str | None = None) -> Check:
@@ -83,7 +85,8 @@ def export(model: Path, out: Path, int8: bool = False, lines: str | None = None)
     onnx = extra("onnx")
     extra("onnxruntime")
     recognizer, header = load_recognizer(model)
-    if language.KEY in model_file.read_header(model):
+    left = language.KEY in model_file.read_header(model)
+    if left:
         header.pop(language.CALIBRATION, None)  # it holds for readings with the language model, which stays behind
     measured, compared = _images(header, lines)
     with atomic_path(out) as temporary:
@@ -104,7 +107,7 @@ def export(model: Path, out: Path, int8: bool = False, lines: str | None = None)
                 f"{out}: not written, for onnxruntime reads {100 * check.changed:.1f} % of the characters differently "
                 f"from torch (a logit by {check.difference:.2g}); {way}"
             )
-        return check
+        return check._replace(left=left)
 
 
 def compare(recognizer: Network, other: Network, batches: list[Images], header: dict[str, Any]) -> Check:

@@ -11,6 +11,7 @@ from random_models import IMAGES, random_model
 
 from htr_ssl import plugins
 from htr_ssl.cli import main
+from htr_ssl.cli.export import export as cli_export
 from htr_ssl.errors import UserError
 from htr_ssl.recognizers import export as exporting
 from htr_ssl.recognizers.reader import Reader
@@ -138,3 +139,12 @@ def test_export_and_transcribe_commands(tmp_path, monkeypatch, capsys):
         assert not caught.value.code
     assert "same texts" in capsys.readouterr().err
     assert (tmp_path / "text" / "page.txt").is_file()
+
+
+def test_it_is_said_that_the_language_model_stays_behind(tmp_path, capsys, monkeypatch):
+    model = random_model(tmp_path / "model.safetensors")
+    cli_export(model, tmp_path / "plain.onnx")
+    assert "language model" not in capsys.readouterr().err
+    monkeypatch.setattr(exporting.model_file, "read_header", lambda path: {exporting.language.KEY: {}})
+    cli_export(model, tmp_path / "without.onnx")
+    assert "reads without the language model" in " ".join(capsys.readouterr().err.split())
