@@ -11,6 +11,7 @@ from htr_ssl import plugins
 from htr_ssl.archives.listing import OTHERS, SUFFIXES
 from htr_ssl.archives.members import Member, as_folder, left_out
 from htr_ssl.data.hub import HUB, catalogue, fetched
+from htr_ssl.data.page_images import page_count, stored_size
 from htr_ssl.data.sample import Level
 from htr_ssl.data.samples import Samples, split_of
 from htr_ssl.errors import UserError
@@ -18,6 +19,10 @@ from htr_ssl.folders import files, is_image, read_text
 from htr_ssl.layout.xml import root_kind
 
 READERS = "htr_ssl.data.readers"
+LOOKED = 200
+"""Images without text of which the size is looked at, to know pages from lines."""
+PAGE, PAGE_RATIO = 600, 0.6
+"""Least side [px] and least height in widths of an image that is taken for a page; half a spread has 0.7."""
 _TEXTS = re.compile(r"(readme|license|licence|copying|citation|changelog|requirements|dataset_infos?)\b", re.IGNORECASE)
 
 
@@ -37,11 +42,14 @@ def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sam
         raise UserError(_missing(root))
     chosen = reader or _detect(root)
     samples: Samples = chosen.read(root, level)
+    name = chosen.__name__.rpartition(".")[2]
     if reader is None and root.is_dir():
-        samples.problems += unread(root, chosen.__name__.rpartition(".")[2])
-    samples.problems += left_out(root)
+        samples.problems += unread(root, name)
+    samples.problems += left_out(root) + (further_pages(samples) if name != "scans" else [])
+    if reader is None and name == "images":
+        samples.notes += _no_lines(samples)
     samples.notes += _one_split(samples)
-    known = {**catalogue(root), "format": chosen.__name__.rpartition(".")[2]}
+    known = {**catalogue(root), "format": name}
     samples.facts, samples.root = {**known, **samples.facts}, root
     return samples
 
@@ -74,6 +82,47 @@ def unread(root: Path, name: str) -> list[str]:
                 form = "NAME.gt.txt" if suffix == ".txt" else "labels.json of docTR"
                 found.append(f"{path}: it may hold labels, but it was not read; a form that is known is {form}")
     return found
+
+
+def further_pages(samples: Samples) -> list[str]:
+    """A sentence for each TIFF file of several pages, of which only the first is one of the samples."""
+    found = []
+    for path in samples.paths():
+        try:
+            count = page_count(path) if path.suffix.lower() in (".tif", ".tiff") else 1
+        except UserError as error:
+            found.append(str(error))
+            continue
+        if count > 1:
+            found.append(
+                f"{path}: it has {count} pages, of which only the first is read; save each as a file of its own"
+            )
+    return found
+
+
+def _no_lines(samples: Samples) -> list[str]:
+    """A note on images without text that are as large and high as pages.
+
+    Raises:
+        UserError: most of the images are.
+    """
+    paths = samples.paths()
+    looked = paths[:: max(1, len(paths) // LOOKED)]
+    large = [path for path in looked if _is_page(*stored_size(path))]
+    if not large:
+        return []
+    count = f"{len(large)} of {len(looked)} images" if len(looked) < len(paths) else f"{len(large)} images"
+    what = f"{large[0]}: {count} are as large and high as pages"
+    if len(large) > len(looked) / 2:
+        raise UserError(
+            f"{what}, and there is no text or XML with lines; say what they are: the format scans finds their lines, "
+            f"images takes each for one {samples.level} (--format, or data.format in a configuration)"
+        )
+    return [f"{what}, but each is read as one {samples.level}; take pages away, or have their lines found first"]
+
+
+def _is_page(width: int, height: int) -> bool:
+    return min(width, height) >= PAGE and height >= PAGE_RATIO * width
 
 
 def _entered(root: Path) -> Path:

@@ -88,7 +88,7 @@ class Samples(Sequence[Sample]):
         return dict(self._written)
 
     def paths(self) -> list[Path]:
-        """Image files that the samples name; empty if the images lie in the source itself."""
+        """Image files that the samples name, and XML or lists with outlines; empty if all lies in the source itself."""
         return []
 
     def pieces(self) -> np.ndarray | None:

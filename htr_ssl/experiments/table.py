@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.config import TableConfig
+from htr_ssl.config import DataConfig, TableConfig
 from htr_ssl.config.yaml_files import dump_config, load_config
-from htr_ssl.data.splits import subsets
+from htr_ssl.data.samples import Samples
+from htr_ssl.data.splits import identity, subsets
 from htr_ssl.data.splits.splitting import refuse_mixed
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import compute, final_runs, plan, render, stages
 from htr_ssl.experiments.evaluate import RESULT, Prediction, evaluate, grouping, labelled_rows
 from htr_ssl.experiments.rows import rows
 from htr_ssl.experiments.statistics import Cell, Table, summarise
-from htr_ssl.files import write_json, write_text
+from htr_ssl.files import sha256, write_json, write_text
 
 _OLDER = ["report=test", "select=validation", "matched=false"]
 """What a table did whose config.yaml is older than these choices."""
@@ -41,11 +42,12 @@ def run(config: TableConfig, out: Path, progress: bool = True) -> Table:
     out = Path(out).resolve()
     text = dump_config(config)
     plan.check(config)
-    facts = _check_data(config, out)
+    facts, sources = _check_data(config, out)
     write_text(out / plan.CONFIG, text)
     for cell in plan.plan(config, out):
         plan.turn(cell.folder, config.report)
     table = collect(out)
+    identity.check(out, sources, {}, any(cell.result for cell in table.cells))
     for cell in table.cells:
         refuse_mixed(facts, cell.result or {}, (config.data.source, str(cell.folder)))
     runner = _Runner(table.config, out, progress)
@@ -154,8 +156,8 @@ class _Runner:
             raise
 
 
-def _check_data(config: TableConfig, out: Path) -> dict[str, str]:
-    """Facts of the data; a final run is written down.
+def _check_data(config: TableConfig, out: Path) -> tuple[dict[str, str], dict[str, Samples]]:
+    """Facts of the data, and all data by names that go with its options; a final run is written down.
 
     Fails before the first training if there is nothing to score, a source is not there, or a unit is not known.
     """
@@ -177,12 +179,17 @@ def _check_data(config: TableConfig, out: Path) -> dict[str, str]:
                 f"subset_by: {missing} train labels of {config.data.source} have no {config.subset_by}; name them in "
                 "the data, or draw samples"
             )
+    sources: dict[str, Samples] = {_name(config.data): samples}
     if config.unlabelled:
-        read_samples(config.unlabelled)
+        sources[_name(config.unlabelled)] = read_samples(config.unlabelled)
     if config.report == "test":
         cells = [plan.cell_hash(config, cell) for cell in plan.plan(config, out)]
         final_runs.note(out, [(item.id, item.written) for item in known], cells)
-    return samples.facts
+    return samples.facts, sources
+
+
+def _name(data: DataConfig) -> str:
+    return f"{data.source}#{sha256(data.model_dump_json(exclude={'cache'}))[:16]}"
 
 
 def _announce(cell: Cell, number: int, table: Table) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from htr_ssl.data import importing
 from htr_ssl.data.reading import read
+from htr_ssl.errors import UserError
 
 HEAD = '<PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15">'
 FULL = "35,35 335,35 335,75 35,75"
@@ -171,7 +172,7 @@ def test_exotic_images_are_upright_and_bad_ones_named(root, tmp_path):
     os.symlink(root, root / "loop")
     outcome, samples = imported(root, tmp_path)
     assert set(samples.column("id")) == set(exotic())
-    assert len(outcome.problems) == len(bad) + 1
+    assert len(outcome.problems) == len(bad) + 2  # and the second page of a TIFF file
     for name in [*bad, "text.png"]:
         assert sum(name in problem for problem in outcome.problems) == 1
     for sample in samples:
@@ -212,3 +213,34 @@ def test_lmdb_shorter_than_it_says(root):
         (root / "data.mdb").write_bytes(data[:size])
         with pytest.raises(UserError, match="not a whole LMDB file"):
             read(root, "lmdb", "word")
+
+
+def test_further_pages_of_a_line_image_are_named(tmp_path):
+    frames = [Image.fromarray(np.full((40, 200), 200 + number, np.uint8)) for number in range(3)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "b.tif")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.gt.txt").write_text("mot")
+    for reader in ("auto", "gt_txt", "images"):
+        samples = read(tmp_path, reader)
+        assert len(samples) == 2
+        assert [problem for problem in samples.problems if "a.tif: it has 3 pages" in problem]
+        assert not any("b.tif" in problem for problem in samples.problems)
+
+
+def test_whole_pages_without_xml_are_no_lines(tmp_path):
+    """Most of them: one is asked what they are. A few: it is said. Lines and words, also vertical ones, are not."""
+    for number in range(4):
+        Image.fromarray(np.full((900, 700), 250, np.uint8)).save(tmp_path / f"page{number}.png")
+    with pytest.raises(UserError, match=r"4 images are as large and high as pages.*format scans"):
+        read(tmp_path)
+    assert len(read(tmp_path, "images")) == 4
+    for number in range(5):
+        size = (250, 3000) if number % 2 else (3000, 250)
+        Image.fromarray(np.full(size, 250, np.uint8)).save(tmp_path / f"line{number}.png")
+    samples = read(tmp_path)
+    assert len(samples) == 9
+    assert any("4 images are as large and high as pages" in note for note in samples.notes)
+    for path in tmp_path.glob("page*"):
+        path.unlink()
+    assert not read(tmp_path).notes

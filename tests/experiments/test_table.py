@@ -88,7 +88,7 @@ def test_synthetic_texts_are_those_of_the_labelled_subset(whole):
 
 def test_files_of_the_table(whole):
     names = {path.name for path in whole.out.iterdir() if path.is_file()}
-    assert names == {"config.yaml", "table.md", "table.csv", "table.tex", "cells.csv", "curve.png"}
+    assert names == {"config.yaml", "table.md", "table.csv", "table.tex", "cells.csv", "curve.png", "inputs.json"}
     with open(whole.out / "cells.csv", encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert len(rows) == 9
@@ -275,3 +275,20 @@ def test_two_tables_of_one_folder_do_not_disturb_each_other(words, tmp_path, mon
     done = table.run(make(words, rows={"supervised": [], "ssl": [METHOD]}), tmp_path, progress=False)
     assert [(cell.row, bool(cell.result)) for cell in done.cells] == [("supervised", True), ("ssl", True)]
     assert "| ssl |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_table_that_is_done_refuses_data_that_changed_since(tmp_path):
+    source = write_words(tmp_path / "words.parquet")
+    out = tmp_path / "table"
+    config = make(source, rows={"supervised": []})
+    before = table.run(config, out, progress=False).summaries
+    held = source.read_bytes()
+    write_words(source, pen=3)
+    with pytest.raises(UserError, match=r"words\.parquet have changed"):
+        table.run(config, out, progress=False)
+    assert table.collect(out).summaries == before
+    source.write_bytes(held)
+    with pytest.raises(UserError, match="sizes or times"):
+        table.run(config, out, progress=False)
+    (out / "inputs.json").unlink()
+    assert table.run(config, out, progress=False).summaries == before

@@ -1,7 +1,9 @@
 """Whatever goes on where it was stopped goes on with the same data, or says in one sentence what has changed."""
 
 import os
+import re
 
+import miniatures
 import numpy as np
 import pytest
 from PIL import Image
@@ -89,3 +91,19 @@ def test_an_interrupted_import_begins_anew_with_other_images(tmp_path):
     os.utime(root / "train" / "1.png", (1, 1))
     keys.append(importing._Job(read(root), 0, "png", None).key)
     assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("kind", ["page", "iam"])
+def test_outlines_count_as_data(tmp_path, kind):
+    root = tmp_path / "data"
+    root.mkdir()
+    (miniatures.page_xml if kind == "page" else miniatures.iam_xml)(root)
+    identity.check(tmp_path, {"data": read(root)}, {}, False)
+    identity.check(tmp_path, {"data": read(root)}, {}, True)
+    sheet = next(root.rglob("*.xml"))
+    at = sheet.stat().st_mtime_ns
+    changed = re.sub(r'(points="|cmp x=")\d', r"\g<1>1", sheet.read_text(encoding="utf-8"), count=1)
+    sheet.write_text(changed, encoding="utf-8")
+    os.utime(sheet, ns=(at + 1, at + 1))
+    with pytest.raises(UserError, match="have changed"):
+        identity.check(tmp_path, {"data": read(root)}, {}, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,16 @@ class _Slot:
 class CropSamples(Samples):
     """Regions of page images; what lies outside of an outline has the paper's tone, colour is kept."""
 
-    def __init__(self, regions: list[Region], columns: dict[str, list[str | None]], level: Level) -> None:
-        """Regions in an order that keeps those of a page together, and their columns."""
+    def __init__(
+        self,
+        regions: list[Region],
+        columns: dict[str, list[str | None]],
+        level: Level,
+        sheets: Sequence[Path] = (),
+    ) -> None:
+        """Regions in an order that keeps those of a page together, their columns, and the files with their outlines."""
         super().__init__(columns, level)
-        self.regions = regions
+        self.regions, self._sheets = regions, tuple(sheets)
         self._reset()
 
     def _reset(self) -> None:
@@ -83,8 +90,8 @@ class CropSamples(Samples):
         return cut(page, _scaled(region, page))
 
     def paths(self) -> list[Path]:
-        """The pages."""
-        return list(dict.fromkeys(region.page for region in self.regions))
+        """The pages, and the files with the outlines."""
+        return [*dict.fromkeys(region.page for region in self.regions), *self._sheets]
 
     def _page(self, path: Path, number: int, stated: tuple[int, int]) -> np.ndarray:
         key = (path, number, stated)

@@ -69,7 +69,7 @@ def read_sheets(root: Path, kind: str, level: Level) -> CropSamples:
         reason = f" ({problems[0]})" if problems else ""
         hint = "; try level=line" if level == "word" and paths else ""
         raise UserError(f"{root}: there is {what}{reason}{hint}")
-    samples = CropSamples(regions, columns, level)
+    samples = CropSamples(regions, columns, level, list(pages))
     samples.problems += problems
     if estimated:
         notes.append(

@@ -42,11 +42,16 @@ class IamSamples(Samples):
     """Regions of forms, or the images of the words or lines themselves where these are there."""
 
     def __init__(
-        self, regions: list[Region], columns: dict[str, list[str | None]], level: Level, own: list[Path | None]
+        self,
+        regions: list[Region],
+        columns: dict[str, list[str | None]],
+        level: Level,
+        own: list[Path | None],
+        lists: list[Path],
     ) -> None:
         super().__init__(columns, level)
         self._crops = CropSamples(regions, columns, level)
-        self._own = own
+        self._own, self._lists = own, lists
 
     def image(self, index: int) -> Path | np.ndarray:
         """Path of the word's or line's image, or its region of the form."""
@@ -57,9 +62,9 @@ class IamSamples(Samples):
         return None if self._own[index] else self._crops.outline(index)
 
     def paths(self) -> list[Path]:
-        """The images of words and lines, and the forms of the others."""
+        """The images of words and lines, the forms of the others, and the files with their outlines."""
         pairs = zip(self._own, self._crops.regions, strict=True)
-        return list(dict.fromkeys(own or region.page for own, region in pairs))
+        return [*dict.fromkeys(own or region.page for own, region in pairs), *self._lists]
 
 
 def detect(root: Path) -> bool:
@@ -110,7 +115,8 @@ def read(root: Path, level: Level) -> Samples:
         "page": [_form(entry.name) for entry in kept],
         "writer": [entry.writer or writers.get(_form(entry.name)) for entry in kept],
     }
-    samples = IamSamples(regions, columns, level, own)
+    outlines = [path for path in paths if path.name == LISTS[level] or path.suffix.lower() == ".xml"]
+    samples = IamSamples(regions, columns, level, own, [] if all(own) else outlines)
     samples.problems += problems
     samples.doubtful = frozenset(entry.name for entry in kept if not entry.ok)
     samples.facts = {"source": "IAM Handwriting Database", "segmentation err": str(len(samples.doubtful))}

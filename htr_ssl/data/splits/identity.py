@@ -36,7 +36,7 @@ def check(folder: Path, sources: Mapping[str, Samples], paths: Mapping[str, str 
 
     Args:
         folder: of the run or table.
-        sources: data by name.
+        sources: data by name; what stands behind a ``#`` tells apart data of one name and is not said.
         paths: other files by name, such as the model it starts from; what is not there is not compared.
         begun: whether there is something to go on with.
 
@@ -48,15 +48,18 @@ def check(folder: Path, sources: Mapping[str, Samples], paths: Mapping[str, str 
         if path and Path(path).is_file():
             found[name] = sha256(Path(path).read_bytes())
     noted = folder / FILE
-    known = _known(noted) if begun else {}
-    changes = [_change(name, known[name], now) for name, now in found.items() if known.get(name, now) != now]
+    before = _known(noted)
+    known = before if begun else {}
+    changes = [
+        _change(name.partition("#")[0], known[name], now) for name, now in found.items() if known.get(name, now) != now
+    ]
     if changes:
         raise UserError(
             f"{folder}: {'; '.join(changes)} since it was begun; give another name or remove the folder to begin anew, "
             f"put the old ones back to go on, or remove {noted} if they are only copied anew"
         )
-    if known != {**known, **found}:
-        write_json(noted, {**known, **found})
+    if before != {**before, **found}:
+        write_json(noted, {**before, **found})
 
 
 def _change(name: str, old: Any, new: Any) -> str:
