@@ -100,6 +100,7 @@ def _html(results: Sequence[Result], out: Path, made: Made) -> str:
             "picture": _picture(item.source) if number < MOST_PICTURES else "",
             "doubt": item.confidence is None or item.confidence < _DOUBT,
             "files": _files(item, out),
+            "message": item.message.removeprefix(f"{item.source}: "),
         }
         for number, item in enumerate(results)
     ]
@@ -107,11 +108,12 @@ def _html(results: Sequence[Result], out: Path, made: Made) -> str:
     return webpage.render("summary.html", title=f"Transcription: {shown} pages", rows=rows, all=all_of, made=made)
 
 
-def _files(item: Result, out: Path) -> list[str]:
-    """Paths of a page's outputs from the folder of transcriptions."""
+def _files(item: Result, out: Path) -> list[dict[str, str]]:
+    """Paths of a page's outputs from the folder of transcriptions, and the ends of their names."""
     if item.status == "failed":
         return []
-    return sorted(Entry.load(out, item.name).files)
+    paths = sorted(Entry.load(out, item.name).files)
+    return [{"path": path, "label": path.removeprefix(f"{item.name.as_posix()}.")} for path in paths]
 
 
 def _picture(source: Path) -> str:

@@ -92,6 +92,8 @@ def test_a_summary_has_the_pages_in_doubt_first(tmp_path, folder):
     page = (tmp_path / "out" / "summary.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 7
     assert "m.safetensors" in page
+    assert 'href="single.txt" title="single.txt">txt</a>' in page
+    assert page.count("empty.jpg") == 1  # its message does not begin with its name again
     assert "7 page(s) transcribed, 0 done before, 1 failed" in (tmp_path / "out" / "summary.txt").read_text()
 
 
