@@ -1,7 +1,7 @@
 """How well a model reads by corpus, century and language: ``python benchmarks/base/by_group.py MODEL PARQUET…``.
 
-Every labelled line of one split is read once, with the model's language model and without. Intervals are 95 % and resample
-documents (`writer`), or lines where there are fewer than five documents. Prints a Markdown table.
+Every labelled line of one split is read once, with the model's language model and without. Intervals are 95 % and
+resample documents (`writer`), or lines where there are fewer than five documents. Prints a Markdown table.
 """
 
 from __future__ import annotations
