@@ -11,6 +11,7 @@ import contextlib
 import io
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ INK_LEVEL = 30
 MIN_CONTRAST = 40
 """Least distance of paper and ink assumed by `normalise_levels`, so that blank paper is not blown up to noise."""
 
+MAX_DEFLATE = 1040
+"""Bytes that a byte of a PNG file can stand for at most; deflate reaches 1032."""
+
+_NOT_PLAIN = frozenset((b"tRNS", b"eXIf", b""))  # chunks of a PNG that Pillow has to see
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the colour type of PNG
 _BITS = (8, 10, 12, 14, 16)
 _BACK = {turn: {6: 8, 8: 6}.get(turn, turn) for turn in range(1, 9)}  # EXIF orientation that undoes another
 _REMEDY = "save it again as PNG or JPEG, or leave it out"
@@ -61,6 +67,7 @@ def decode(source: bytes | Path | np.ndarray | Image.Image, name: str, frame: in
     data = _read(source, name) if isinstance(source, Path) else bytes(source)
     if not data:
         raise UserError(f"{name}: the image is empty (0 bytes); copy it again or leave it out")
+    _check_png(data, name)
     size = _plain_size(data)
     if size is None:
         return _decode_any(data, name, frame, upright)
@@ -103,13 +110,26 @@ def normalise_levels(image: np.ndarray) -> Array:
     return cv2.LUT(image, curve.clip(0, 255).astype(np.uint8))  # type: ignore[return-value]
 
 
+def _check_png(data: bytes, name: str) -> None:
+    """Refuses a PNG that states more pixels than its bytes can hold, before memory is taken for them."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 33 or data[12:16] != b"IHDR":
+        return
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    _check_size((width, height), name)
+    bits = depth * _CHANNELS.get(colour, 1)
+    if width * height * bits // 8 > MAX_DEFLATE * len(data):
+        raise UserError(
+            f"{name}: the image is damaged or truncated ({len(data)} bytes cannot hold {width} x {height} pixels); "
+            "copy it again or leave it out"
+        )
+
+
 def _plain_size(data: bytes) -> tuple[int, int] | None:
     """(width, height) [px] of a complete 8-bit gray or RGB PNG or a WebP without extras, else None."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 45 and data[-8:-4] == b"IEND":
         width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
-        head = data[33 : data.find(b"IDAT", 33)]
-        plain = depth == 8 and colour in (0, 2) and not interlace
-        return (width, height) if plain and b"tRNS" not in head and b"eXIf" not in head and width and height else None
+        plain = depth == 8 and colour in (0, 2) and not interlace and width and height
+        return (width, height) if plain and _NOT_PLAIN.isdisjoint(_chunks(data)) else None
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) > 30:
         if len(data) < 8 + int.from_bytes(data[4:8], "little"):
             return None
@@ -117,6 +137,16 @@ def _plain_size(data: bytes) -> tuple[int, int] | None:
             width, height = struct.unpack("<HH", data[26:30])
             return width & 0x3FFF, height & 0x3FFF
     return None
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    """Kinds of the chunks of a PNG; an empty one for a chunk that leads out of it, which OpenCV takes memory for."""
+    place = 8
+    while place < len(data):
+        size = int.from_bytes(data[place : place + 4], "big")
+        kind = data[place + 4 : place + 8]
+        place += 12 + size
+        yield kind if place <= len(data) else b""
 
 
 def _decode_any(data: bytes, name: str, frame: int, upright: bool) -> Array:

@@ -238,3 +238,29 @@ def test_blank_paper_stays_blank(tone):
     found = normalise_levels(np.full((20, 30), tone, np.uint8))
     assert (found == found[0, 0]).all()
     assert found[0, 0] == 255
+
+
+@pytest.mark.parametrize("kind", ["L", "RGB", "RGBA", "1", "P", "I;16"])
+def test_a_png_of_few_bytes_that_states_many_pixels_is_refused_before_decoding(kind, monkeypatch):
+    """Before memory is taken for them; what is blank in truth is read."""
+    whole = encoded(Image.new(kind, (4000, 3000)), "PNG")
+    assert decode(whole, "blank").shape[:2] == (3000, 4000)
+    head = struct.pack(">II", 13200, 13200) + whole[24:29]
+    data = whole[:16] + head + struct.pack(">I", zlib.crc32(b"IHDR" + head)) + whole[33:1000]
+    monkeypatch.setattr(cv2, "imdecode", None)
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(UserError, match=r"x: .*cannot hold 13200 x 13200 pixels"):
+        decode(data, "x")
+
+
+def test_a_png_with_a_chunk_that_leads_out_of_it_takes_no_memory(monkeypatch):
+    """OpenCV takes memory for what the chunk states, which took 24 s and 2.8 GB."""
+    pixels = (np.arange(4800) % 251).astype(np.uint8).reshape(40, 120)
+    whole = encoded(Image.fromarray(pixels), "PNG")
+    place = whole.index(b"IDAT") - 4
+    size = int.from_bytes(whole[place : place + 4], "big")
+    parts = whole[place + 8 : place + 8 + size // 2], whole[place + 8 + size // 2 : place + 8 + size]
+    first = struct.pack(">I", len(parts[0])) + b"IDAT" + parts[0] + struct.pack(">I", zlib.crc32(b"IDAT" + parts[0]))
+    data = whole[:place] + first + struct.pack(">I", 1 << 30) + b"IDAT" + parts[1] + whole[place + 8 + size :]
+    monkeypatch.setattr(cv2, "imdecode", None)
+    assert np.array_equal(decode(data, "x"), pixels)
