@@ -7,6 +7,7 @@ import random
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 from PIL import Image
@@ -37,7 +38,17 @@ STEMS = [
 MORE = ["", ".2", ".png", " 2", ".bin", ".nrm", "é", "_", "-1", ".03.14", "."]
 SUFFIXES = [".png", ".png", ".png", ".jpg", ".PNG", ".tif"]
 FOLDERS = ["", "", "train", "val", "Ordner 1", "a.b/c", "é"]
-FORMATS = ["gt_txt", "table"]
+FORMATS = ["gt_txt", "table", "page_xml", "alto"]
+SHEETS = {
+    "page_xml": '<PcGts><Page imageFilename="{name}" imageWidth="40" imageHeight="16"><TextRegion id="r">'
+    '<TextLine id="l"><Coords points="0,0 39,0 39,15 0,15"/><TextEquiv><Unicode>{text}</Unicode></TextEquiv></TextLine>'
+    "</TextRegion></Page></PcGts>",
+    "alto": "<alto><Description><sourceImageInformation><fileName>{name}</fileName></sourceImageInformation>"
+    '</Description><Layout><Page WIDTH="40" HEIGHT="16"><PrintSpace><TextBlock ID="b">'
+    '<TextLine ID="l" HPOS="0" VPOS="0" WIDTH="40" HEIGHT="16"><String CONTENT="{text}"/></TextLine>'
+    "</TextBlock></PrintSpace></Page></Layout></alto>",
+}
+"""XML of a page that is one line; some leave out the image's name."""
 
 
 class Tree:
@@ -85,6 +96,14 @@ class Tree:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text + "\n", encoding="utf-8")
             return
+        if self.format in SHEETS:
+            for name, text in self.labels.items():
+                path = self.root / f"{Path(name).with_suffix('')}.xml"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stated = Path(name).name if self.rng.random() < 0.8 else ""
+                content = SHEETS[self.format].format(name=escape(stated), text=escape(text, {'"': "&quot;"}))
+                path.write_text(content, encoding="utf-8")
+            return
         delimiter = self.rng.choice([",", ";", "\t"])
         with open(self.root / "labels.csv", "w", encoding="utf-8", newline="") as handle:
             writer = csv.writer(handle, delimiter=delimiter)
@@ -112,8 +131,19 @@ def wrong(root: Path, seed: int) -> list[str]:
     found: list[str] = []
     said = "\n".join(samples.problems)
     seen: Counter[str] = Counter()
-    for place, name in enumerate(map(str, samples.column("id"))):
+    for place, own in enumerate(map(str, samples.column("id"))):
+        name = own
+        if tree.format in SHEETS:  # an id is that of the file, and of its only line
+            name = next((other for other in tree.labels if str(Path(other).with_suffix("")) == own[:-2]), own)
         seen[name] += 1
+        if tree.format in SHEETS and name not in tree.images:  # the page of another suffix, mark or folder
+            tone = float(np.median(samples[place].load()))
+            near = [n for other, n in tree.images.items() if key(Path(other).name) == key(Path(name).name)]
+            if not any(abs(tone - (40 + 8 * n)) <= 4 for n in near):
+                found.append(f"{name!r} has the pixels of an image that is not called so")
+            if samples.cell("text", place) != tree.labels.get(name):
+                found.append(f"{name!r} has another text")
+            continue
         number = tree.images.get(name)
         if number is None:
             found.append(f"{name!r} was never there")
