@@ -1,4 +1,4 @@
-"""Changes of PAGE and ALTO files that mean nothing change nothing: ids, order of elements, empty ones, namespaces."""
+"""Changes of PAGE and ALTO files that mean nothing change nothing: ids, order, empty elements, namespaces, units."""
 
 import random
 import re
@@ -174,20 +174,34 @@ def fractions(root, rng):
     return root
 
 
-CHANGES = [rename_ids, reorder_children, reorder_stated, add_empty, spaces, namespace, attributes, fractions]
+def units(root, rng):
+    """Lengths of ALTO in another unit, those of the page too."""
+    stated = next(root.iter("{*}MeasurementUnit"), None)
+    if stated is None:
+        return root
+    stated.text, factor = rng.choice([("inch1200", 4), ("inch1200", 3), ("mm10", 2), ("mm10", 1)])
+    for element in root.iter(etree.Element):
+        for name in {"HPOS", "VPOS", "WIDTH", "HEIGHT", "BASELINE", "POINTS"} & set(element.attrib):
+            element.set(name, re.sub(r"\d+(\.\d+)?", lambda match: f"{float(match[0]) * factor:g}", element.get(name)))
+    return root
+
+
+CHANGES = [rename_ids, reorder_children, reorder_stated, add_empty, spaces, namespace, attributes, fractions, units]
 
 
 def content(path):
+    """Page and lines as they are on an image of `WIDTH` columns, whatever unit the file has."""
     page = read_xml(path)
     blocks = {}
+    scale = WIDTH / page.width
     return (
-        page.width,
-        page.height,
+        page.width * scale,
+        page.height * scale,
         [
             (
                 line.text,
-                np.round(line.polygon).astype(int).tolist(),
-                None if line.baseline is None else np.round(line.baseline).astype(int).tolist(),
+                np.round(line.polygon * scale).astype(int).tolist(),
+                None if line.baseline is None else np.round(line.baseline * scale).astype(int).tolist(),
                 blocks.setdefault(line.region, len(blocks)),
                 line.orientation,
             )
