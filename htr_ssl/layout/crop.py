@@ -138,6 +138,8 @@ def _clipped(polygon: np.ndarray, width: int, height: int) -> np.ndarray:
         if not len(polygon):
             break
         depth = sign * (polygon[:, axis] - limit)
+        if (depth >= 0).all():  # as almost always: the loop would keep every point
+            continue
         kept = []
         for a, b, p, q in zip(depth, np.roll(depth, -1), polygon, np.roll(polygon, -1, axis=0), strict=True):
             if a >= 0:

@@ -57,9 +57,11 @@ class Filled:
     def place(self, element: etree._Element, box: tuple[int, int, int, int]) -> None:
         """Sets the box of an ALTO element; files in other units than pixels get none."""
         if self.pixels:
-            sides = np.array(box) * np.tile(self.factors, 2)
-            for key, value in zip(("HPOS", "VPOS", "WIDTH", "HEIGHT"), sides.round().astype(int).tolist(), strict=True):
-                element.set(key, str(value))
+            across, down = (float(factor) for factor in self.factors)
+            for key, value, factor in zip(
+                ("HPOS", "VPOS", "WIDTH", "HEIGHT"), box, (across, down, across, down), strict=True
+            ):
+                element.set(key, str(round(value * factor)))
 
 
 def open_tree(page: Page, kind: str) -> Filled | None:
