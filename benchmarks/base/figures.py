@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from htr_ssl.config import DataConfig
-from htr_ssl.environment import environment
+from htr_ssl.environment import hardware
 from htr_ssl.experiments.evaluate import evaluate
-from htr_ssl.files import write_json
+from htr_ssl.files import sha256, write_json
 from htr_ssl.models import shelf
 
 RATES = ("cer", "cer_ci", "wacc", "wacc_ci", "wer")
@@ -37,7 +37,7 @@ def main() -> None:
     joined.parent.mkdir(exist_ok=True)
     pq.write_table(lines, joined)
     sources = {"base": joined, "poilus": folder / "poilus_lines.parquet", "timeus": folder / "timeus_lines.parquet"}
-    result: dict[str, Any] = {"model": model.name, "environment": environment()}
+    result: dict[str, Any] = {"model": model.name, "sha256": sha256(model.read_bytes()), "hardware": hardware()}
     for name, source in sources.items():
         result[name] = scores(model, source)
         print(name, {key: result[name][key] for key in ("n", "cer", "wacc")}, result[name]["greedy"]["cer"], flush=True)
