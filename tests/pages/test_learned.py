@@ -51,7 +51,7 @@ def total(pairs: list[tuple[np.ndarray, list[Line]]]) -> Score:
 def test_plain_pages() -> None:
     result = total([page(seed) for seed in range(3)])
     assert result.recall >= 0.97
-    assert result.precision >= 0.75  # on one of them, writing that shines through is taken for lines
+    assert result.precision >= 0.85  # on one of them, writing that shines through is taken for lines
     assert result.ordered == result.half
 
 

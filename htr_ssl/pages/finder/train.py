@@ -45,7 +45,7 @@ class Plan:
         late: step from which more crops are turned and their orientation weighs more: lines come first.
     """
 
-    steps: int = 1300
+    steps: int = 2400
     batch: int = 8
     rate: float = 2e-3
     warm: int = 100
