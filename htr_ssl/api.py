@@ -336,7 +336,7 @@ def learn(
         out: folder of the course; the same call goes on there.
         start: recognizer to start from, or "none".
         fraction: share of the labels that is used.
-        seed: of everything random.
+        seed: of the subset and the trainings; the held-out lines stay the same.
         progress: show bars.
         **train: hardware, such as ``device="cpu"``, ``threads=1``.
 

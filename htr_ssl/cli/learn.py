@@ -24,7 +24,7 @@ def learn(
     ] = 1.0,
     format: Annotated[str, typer.Option(help="How DATA is read; see `htr-ssl formats`.")] = "auto",
     level: Annotated[str, typer.Option(help="What an image shows: line or word.")] = "line",
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of subset and trainings; held-out lines stay the same.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all cores.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")] = False,

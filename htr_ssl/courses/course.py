@@ -84,7 +84,7 @@ def run(
         hours: about how long it may take.
         start: recognizer to start from: a name, a file, or `none`.
         fraction: share of the labels that is used; the other train lines count as unlabelled.
-        seed: of the subset, the held-out lines and the trainings.
+        seed: of the subset and the trainings; the held-out lines are drawn by `data.seed`, so that courses share them.
         train: hardware options; steps, batch size and rate are chosen here.
         say: takes sentences on what is chosen.
         progress: show bars.
@@ -96,9 +96,10 @@ def run(
     if hours <= 0:
         raise UserError(f"hours={hours:g}: give the time there is, such as 0.5")
     asked = {"data": data.model_dump(), "hours": hours, "start": start, "fraction": fraction, "seed": seed}
-    plan = _planned(asked, data, out, train or TrainConfig(), say, progress)
+    train = train or TrainConfig()
+    plan = _planned(asked, data, out, train, say, progress)
     data = DataConfig(**plan["data"])
-    config = _finetuning(plan, data, train or TrainConfig())
+    config = _finetuning(plan, data, train)
     begun = time.monotonic()
     models = [_trained(config, out / "first", plan["budget"]["first"], None, progress)]
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
@@ -110,12 +111,12 @@ def run(
         if not facts["labels"]:
             break
         models.append(_trained(config, folder / "run", steps, read, progress))
-    best, score = _best(models, data, plan, out, say)
+    best, score = _best(models, config, plan, out, say)
     if not (out / MODEL).exists():
         with atomic_path(out / MODEL) as temporary:
             shutil.copyfile(best, temporary)
     rows = _unlabelled(read_samples(data), best.with_name("subset.txt"))
-    _read_all(out, data, rows)
+    _read_all(out, config, rows)
     say(f"done in {(time.monotonic() - begun) / 60:.0f} minutes")
     return Course(out, out / MODEL, score, out / READINGS, out / NEXT)
 
@@ -245,7 +246,7 @@ def _trained(config: FinetuneConfig, out: Path, steps: int, labels: Path | None,
 
 
 def _best(
-    models: Sequence[Path], data: DataConfig, plan: dict[str, Any], out: Path, say: Say
+    models: Sequence[Path], config: FinetuneConfig, plan: dict[str, Any], out: Path, say: Say
 ) -> tuple[Path, dict[str, Any] | None]:
     """The model that reads the held-out lines best, and its score; the last one if none are held out."""
     if not plan["held_out"]:
@@ -254,7 +255,7 @@ def _best(
     for model in models:
         path = model.with_name(SCORE)
         if not path.exists():
-            evaluate(model, data, "validation", model.parent)
+            evaluate(model, config.data, "validation", model.parent, config.train.device, config.train.threads)
         scores.append(json.loads(path.read_text(encoding="utf-8")))
     place = min(range(len(models)), key=lambda i: (scores[i]["cer"], -i))
     for model, score in zip(models, scores, strict=True):
@@ -275,13 +276,13 @@ def _unlabelled(samples: SplitSamples, subset: Path) -> list[int]:
     return [row for row in rows_of(samples, "train", labelled=False) if ids[row] not in known]
 
 
-def _read_all(out: Path, data: DataConfig, rows: Sequence[int]) -> None:
+def _read_all(out: Path, config: FinetuneConfig, rows: Sequence[int]) -> None:
     """Writes what is read in the rows, and which of them to transcribe next."""
     if (out / READINGS).exists() and (out / NEXT).exists():
         return
-    samples = read_samples(data)
-    reader = Reader.load(out / MODEL)
-    strips = Strips(samples, rows, data) if rows else None
+    samples = read_samples(config.data)
+    reader = Reader.load(out / MODEL, config.train.device, config.train.threads)
+    strips = Strips(samples, rows, config.data) if rows else None
     found: list[tuple[str, str, str, float]] = []
     if strips is not None:
         ids, pages = strips.ids(), samples.column("page")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -118,6 +119,21 @@ def test_a_course_leaves_a_model_a_score_readings_and_what_to_transcribe_next(li
     again, told = learn(lines, tmp_path / "out", start)
     assert again == made
     assert "goes on with the plan" in told[0]
+
+
+def test_scoring_and_reading_keep_to_the_hardware_that_was_asked_for(lines, start, short, tmp_path, monkeypatch):
+    seen = []
+    load = Reader.load.__func__
+
+    def noted(cls, path, device="auto", threads=0, *rest, **more):
+        seen.append((Path(path).parent.name, device, threads))
+        return load(cls, path, device, threads, *rest, **more)
+
+    monkeypatch.setattr(Reader, "load", classmethod(noted))
+    monkeypatch.setattr(schedule, "FEWEST", 1000)  # no rounds
+    learn(lines, tmp_path / "out", start)
+    assert {("first", "cpu", 1), ("out", "cpu", 1)} <= set(seen)
+    assert {device for _, device, _ in seen} == {"cpu"}
 
 
 def test_few_labels_are_all_learnt_from_and_that_there_is_no_score_is_said(start, short, tmp_path):
