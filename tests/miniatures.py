@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
+from htr_ssl import plugins
+
 Expected = dict[str, tuple[str | None, str | None, str | None, str | None]]
 
 
@@ -456,3 +458,7 @@ LAYOUTS: dict[str, tuple[str, str, Callable[[Path], Expected]]] = {
     "scans": ("scans", "line", scans),
 }
 """Name -> reader, level, and what builds the miniature."""
+for _name in plugins.names("htr_ssl.data.readers"):
+    _example = getattr(plugins.load("htr_ssl.data.readers", _name), "example", None)
+    if _example is not None:  # a new reader brings its miniature in its own file
+        LAYOUTS[_name] = (_name, "line", _example)

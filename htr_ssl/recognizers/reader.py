@@ -37,6 +37,7 @@ CPU_AREA = 8192
 """Images times padded width of a batch on a CPU [px]: what it computes stays in the cache."""
 AREA = 131072
 """The same on other devices, where only the memory sets a limit."""
+_NEEDED = ("encoder", "height", "channels", "max_width", "charset")  # in the header of every recognizer
 
 
 class Reader:
@@ -269,6 +270,9 @@ def _load(path: Path) -> tuple[Recognizer | ProbeRecognizer, dict[str, Any], Lan
         raise UserError(
             f"{path}: it is an {header.get('kind')} without a CTC head; fine-tune it first (finetune init={path})"
         )
+    missing = [key for key in _NEEDED if key not in header]
+    if missing:
+        raise UserError(f"{path}: its header lacks {', '.join(missing)}; it is no model of this program, or damaged")
     own = language.stored(str(path), header, state)
     options = {key: value for key, value in header["encoder"].items() if key != "name"}
     encoder = model_file.build_encoder(header["encoder"]["name"], options, header["height"], header["channels"])
