@@ -20,7 +20,11 @@ from htr_ssl.layers.frames import Frames
 from htr_ssl.methods import _heads, _pair, barlow_twins, moco, simclr, simsiam, vicreg
 
 REFERENCE = Path(__file__).with_name("reference_losses.npz")
-NAMES = [name for name in plugins.names("htr_ssl.methods") if hasattr(plugins.load("htr_ssl.methods", name), "Pair")]
+NAMES = [
+    name
+    for name in plugins.names("htr_ssl.methods")
+    if issubclass(plugins.load("htr_ssl.methods", name).Config, _pair.PairConfig)
+]
 ACROSS = ["simclr", "moco", "byol", "simsiam", "barlow_twins", "vicreg"]
 
 
