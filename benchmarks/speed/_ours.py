@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import warnings
@@ -47,9 +48,10 @@ def train(job: Job) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = finetune.run(config, Path(folder), progress=False, callbacks=[timer])
         Path(job["model"]).write_bytes(path.read_bytes())
+        chosen = json.loads((path.parent / "summary.json").read_text())["choices"]["precision"]
     reader = Reader.load(Path(job["model"]))
     size = sum(parameter.numel() for parameter in reader.recognizer.parameters())
-    return {**timer.watch.result(job["warmup"]), "parameters": size}
+    return {**timer.watch.result(job["warmup"]), "parameters": size, "precision": chosen.partition(":")[0]}
 
 
 def read(job: Job) -> dict[str, Any]:

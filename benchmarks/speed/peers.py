@@ -29,7 +29,7 @@ from _lines import export
 
 from htr_ssl.config import DataConfig
 from htr_ssl.data.loading import read_samples, rows_of
-from htr_ssl.environment import environment
+from htr_ssl.environment import environment, hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json
 
@@ -213,7 +213,7 @@ def summary(rounds: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]
             "torch": results[0]["train"]["torch"],
             "height": VARIANTS[name].height,
             "batch_size": VARIANTS[name].batch_size,
-            "precision": VARIANTS[name].precision,
+            "precision": results[0]["train"].get("precision", VARIANTS[name].precision),
             "rounds": len(results),
         }
     return table
@@ -222,9 +222,9 @@ def summary(rounds: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]
 def markdown(table: dict[str, dict[str, Any]], reference: str) -> str:
     """The medians, and how many times the reference's speed each has."""
     lines = [
-        "| | train [lines/s] | read [lines/s] | peak memory train / read [MB] | parameters [M] | torch "
+        "| | train [lines/s] | read [lines/s] | peak memory train / read [MB] | parameters [M] | precision | torch "
         f"| train, read relative to {reference} |",
-        "| --- | ---: | ---: | ---: | ---: | --- | ---: |",
+        "| --- | ---: | ---: | ---: | ---: | --- | --- | ---: |",
     ]
     for name, row in table.items():
         speeds = row["train_lines_per_second"], row["read_lines_per_second"]
@@ -236,7 +236,7 @@ def markdown(table: dict[str, dict[str, Any]], reference: str) -> str:
         )
         lines.append(
             f"| {name} | {speeds[0]:.1f} | {speeds[1]:.1f} | {row['train_peak_mb']:.0f} / {row['read_peak_mb']:.0f} "
-            f"| {row['parameters'] / 1e6:.2f} | {row['torch']} | {ratio} |"
+            f"| {row['parameters'] / 1e6:.2f} | {row['precision']} | {row['torch']} | {ratio} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -293,6 +293,7 @@ def main() -> None:
         table = summary(rounds)
         if options.out:
             write_json(options.out, result | {"medians": table, "rounds": rounds})
+    print(f"{hardware()}, {options.threads} thread(s)\n")
     print(markdown(table, "kraken"))
 
 
