@@ -65,7 +65,7 @@ def reliability(found: Mapping[str, Reliability]) -> bytes:
         axes.scatter(one.confidence[filled], one.right[filled], s=sizes, color=colour, marker=marker, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence of a character", ylabel="share that is right")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower right")
     return _png(figure)
 
 
