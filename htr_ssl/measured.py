@@ -27,6 +27,7 @@ CLEARLY = 1.1
 """How many times as fast bfloat16 must be to be taken: less may be chance, and float32 is exacter."""
 _IMAGES, _WIDTH = 4, 384  # of a batch that is timed [px]
 _REPEATS = 4
+_SECONDS = 2.0  # after which no further run begins
 
 
 def precision(header: Mapping[str, Any], device: torch.device, training: bool) -> tuple[Number, str]:
@@ -46,7 +47,7 @@ def precision(header: Mapping[str, Any], device: torch.device, training: bool) -
     speeds = _known(header, training)
     number: Number = "bf16" if speeds["bf16"] > CLEARLY * speeds["32"] else "32"
     other = "32" if number == "bf16" else "bf16"
-    return number, f"measured {speeds[number]:.0f} against {speeds[other]:.0f} images a second with {other}"
+    return number, f"measured {speeds[number]:.0f} against {speeds[other]:.0f} images a second and thread with {other}"
 
 
 def folder() -> Path:
@@ -63,13 +64,11 @@ def folder() -> Path:
 
 
 def _known(header: Mapping[str, Any], training: bool) -> dict[str, float]:
-    """Images a second of both formats, measured at most once for a processor, a network and a number of threads."""
+    """Images a second of both formats, measured at most once for a processor and a network."""
     import torch
 
     network = {key: header[key] for key in ("encoder", "height", "channels")}
-    key = json.dumps(
-        [environment.hardware(), torch.__version__, torch.get_num_threads(), network, training], sort_keys=True
-    )
+    key = json.dumps([environment.hardware(), torch.__version__, network, training], sort_keys=True)
     path = folder() / "precision.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +92,21 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _measure(network: Mapping[str, Any], training: bool) -> dict[str, float]:
-    """Images a second of both formats, the best of some runs in turns; random numbers elsewhere are not touched."""
+    """Images a second of both formats, the best of some runs in turns; random numbers elsewhere are not touched.
+
+    One thread is timed: several wait for each other as soon as another program wants a core.
+    """
+    import torch
+
+    threads, begun = torch.get_num_threads(), time.perf_counter()
+    torch.set_num_threads(1)
+    try:
+        return _timed(network, training, begun)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _timed(network: Mapping[str, Any], training: bool, begun: float) -> dict[str, float]:
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -105,7 +118,9 @@ def _measure(network: Mapping[str, Any], training: bool) -> dict[str, float]:
         images = images.contiguous(memory_format=torch.channels_last)
         widths = torch.full((_IMAGES,), _WIDTH)
         best = {"32": float("inf"), "bf16": float("inf")}
-        for _ in range(_REPEATS):
+        for number in range(_REPEATS):
+            if number and time.perf_counter() - begun > _SECONDS:
+                break
             for name in best:
                 start = time.perf_counter()
                 with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16"):
