@@ -97,7 +97,7 @@ def run(
         raise UserError(f"hours={hours:g}: give the time there is, such as 0.5")
     asked = {"data": data.model_dump(), "hours": hours, "start": start, "fraction": fraction, "seed": seed}
     train = train or TrainConfig()
-    plan = _planned(asked, data, out, train, say, progress)
+    plan = _planned(asked, data, out, train, say)
     data = DataConfig(**plan["data"])
     config = _finetuning(plan, data, train)
     begun = time.monotonic()
@@ -121,9 +121,7 @@ def run(
     return Course(out, out / MODEL, score, out / READINGS, out / NEXT)
 
 
-def _planned(
-    asked: dict[str, Any], data: DataConfig, out: Path, train: TrainConfig, say: Say, progress: bool
-) -> dict[str, Any]:
+def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainConfig, say: Say) -> dict[str, Any]:
     """The plan in the folder, or a new one."""
     path = out / PLAN
     if path.exists():
@@ -192,11 +190,12 @@ def _told(plan: dict[str, Any]) -> list[str]:
 
 
 def _start(name: str, samples: SplitSamples) -> tuple[str | None, str]:
-    """Where to start from, and why."""
+    """Where to start from, and why; the train labels alone are asked."""
     if name == "none":
         return None, "from nothing, as asked"
     known = set(Charset.of_model(model_file.read_header(shelf.find(name))).characters)
-    texts = [text for text in samples.column("text") if text]
+    column = samples.column("text")
+    texts = [column[row] or "" for row in rows_of(samples, "train", labelled=True)]
     letters = [character for text in texts for character in text if not character.isspace()]
     share = sum(character in known for character in letters) / max(1, len(letters))
     if share < FITTING:
