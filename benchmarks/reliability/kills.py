@@ -37,6 +37,9 @@ from htr_ssl.handwriting.page import page
 
 _TRAIN = ["train.steps=9", "train.batch_size=4", "train.check_every=3", "train.threads=1", "data.height=32"]
 _DATA = ["run.yaml", "data.source=lines", "data.level=word", *_TRAIN]
+_ROWS = (  # the rows of the recipe train for minutes
+    "{supervised: [], simclr: [{method: {name: simclr}, train: {steps: 9, batch_size: 4, check_every: 3, threads: 1}}]}"
+)
 COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     # arguments, and the outputs that are compared
     "import": (["data", "import", "auto", "lines", "out.parquet"], ["out.parquet"]),
@@ -47,7 +50,10 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
         ["run/model.safetensors", "run/subset.txt"],
     ),
     "probe": (["finetune", *_DATA, "probe=linear", "-o", "run", "-q"], ["run/model.safetensors", "run/subset.txt"]),
-    "table": (["table", *_DATA, "fractions=[1.0]", "seeds=[0]", "-o", "run", "-q"], ["run/**/predictions.csv"]),
+    "table": (
+        ["table", *_DATA, f"rows={_ROWS}", "fractions=[1.0]", "seeds=[0]", "-o", "run", "-q"],
+        ["run/**/predictions.csv"],
+    ),
     "export": (["export", "model.safetensors", "out.onnx"], ["out.onnx"]),
     "transcribe": (
         ["transcribe", "model.safetensors", "pages", "--out", "text", "--format", "txt,json,alto"],
