@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from htr_ssl.data.loading import SplitSamples
+from htr_ssl.data.samples import Samples
 from htr_ssl.files import write_json
 from htr_ssl.text.charset import normalise
 
 
-def export(samples: SplitSamples, rows: Sequence[int], folder: Path, height: int = 0) -> Path:
+def export(samples: Samples, rows: Sequence[int], folder: Path, height: int = 0) -> Path:
     """Writes gray PNG of one height [px] (0 = as they are) and their normalised text; done once.
 
     Names are positions in `rows`, so that the order of the files is that of the rows.

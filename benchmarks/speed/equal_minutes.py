@@ -33,7 +33,8 @@ from peers import ENVS, call, install
 
 from htr_ssl.config import DataConfig, FinetuneConfig, TableConfig
 from htr_ssl.config.yaml_files import dump_config, load_config
-from htr_ssl.data.loading import SplitSamples, read_samples, rows_of
+from htr_ssl.data.loading import read_samples, rows_of
+from htr_ssl.data.samples import Samples
 from htr_ssl.data.splits import subsets
 from htr_ssl.environment import environment
 from htr_ssl.errors import UserError
@@ -73,7 +74,7 @@ class Bench:
             train=table.train.model_copy(update={"threads": 1}),
             seed=options.seed,
         )
-        self.samples: SplitSamples = read_samples(DataConfig(**self.config.data.model_dump()))
+        self.samples: Samples = read_samples(DataConfig(**self.config.data.model_dump()))
         self.rows = {split: rows_of(self.samples, split, labelled=True) for split in subsets.SPLITS}
         for split, count in (("validation", options.validation_lines), ("test", options.test_lines)):
             rows = self.rows[split]  # an even choice, so that all pages are in it

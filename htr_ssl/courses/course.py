@@ -24,7 +24,8 @@ from htr_ssl import model_file
 from htr_ssl.check import doctor
 from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, Pseudo, TrainConfig
 from htr_ssl.courses import schedule
-from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.samples import Samples
 from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import evaluate
@@ -158,7 +159,7 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     return plan
 
 
-def _looked_at(samples: SplitSamples, out: Path, say: Say) -> None:
+def _looked_at(samples: Samples, out: Path, say: Say) -> None:
     """Asks the doctor; check.json has all that it found."""
     report = doctor.check(samples)
     write_json(out / "check.json", report.to_json())
@@ -189,7 +190,7 @@ def _told(plan: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _start(name: str, samples: SplitSamples) -> tuple[str | None, str]:
+def _start(name: str, samples: Samples) -> tuple[str | None, str]:
     """Where to start from, and why; the train labels alone are asked."""
     if name == "none":
         return None, "from nothing, as asked"
@@ -269,7 +270,7 @@ def _best(
     return models[place], score
 
 
-def _unlabelled(samples: SplitSamples, subset: Path) -> list[int]:
+def _unlabelled(samples: Samples, subset: Path) -> list[int]:
     """Rows of the train lines that were learnt without a text."""
     known, ids = set(subsets.read(subset)), samples.column("id")
     return [row for row in rows_of(samples, "train", labelled=False) if ids[row] not in known]

@@ -9,9 +9,8 @@ of the images are not made here but for whole batches on the device that trains 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,8 +21,8 @@ from htr_ssl.config import DataConfig
 from htr_ssl.data.batch import Batch, padded
 from htr_ssl.data.images import normalise_levels, to_height
 from htr_ssl.data.reading import read
-from htr_ssl.data.sample import Level, Sample
-from htr_ssl.data.samples import Samples
+from htr_ssl.data.sample import Sample
+from htr_ssl.data.samples import Samples, SampleView
 from htr_ssl.data.splits.splitting import divide
 from htr_ssl.data.splits.subsets import assign_splits
 from htr_ssl.data.strip_cache import Progress, StripCache
@@ -36,61 +35,7 @@ Place = Literal["memory", "cache", "source"]
 _PROBE = 64  # images decoded to guess the size of all
 
 
-class SplitSamples(Samples):
-    """Samples of a source with a split for every one of them, and other texts for some; all else is the source's."""
-
-    def __init__(
-        self, source: Samples, splits: Sequence[str | None], level: Level, texts: Mapping[int, str] | None = None
-    ) -> None:
-        super().__init__({"id": []}, level)
-        self._source, self._splits, self._texts = source, list(splits), dict(texts or {})
-        self.problems, self.facts, self.root = list(source.problems), dict(source.facts), source.root
-        self.notes = list(source.notes)
-        self.doubtful = source.doubtful
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def column(self, name: str) -> list[str | None]:
-        """One column as a list."""
-        values: list[str | None] = [*self._splits] if name == "split" else self._source.column(name)
-        if name == "text":
-            for row, text in self._texts.items():
-                values[row] = text
-        return values
-
-    def cell(self, name: str, index: int) -> str | None:
-        """One value of a column."""
-        if name == "split":
-            return self._splits[index]
-        return self._texts[index] if name == "text" and index in self._texts else self._source.cell(name, index)
-
-    def with_texts(self, texts: Mapping[int, str]) -> SplitSamples:
-        """The same samples, but rows have these texts."""
-        return SplitSamples(self._source, self._splits, self.level, {**self._texts, **texts})
-
-    def as_written(self) -> dict[int, str]:
-        """Those of the source."""
-        return self._source.as_written()
-
-    def image(self, index: int) -> bytes | Path | np.ndarray:
-        """Image of the source."""
-        return self._source.image(index)
-
-    def outline(self, index: int) -> np.ndarray | None:
-        """That of the source."""
-        return self._source.outline(index)
-
-    def paths(self) -> list[Path]:
-        """Those of the source."""
-        return self._source.paths()
-
-    def pieces(self) -> np.ndarray | None:
-        """Those of the source."""
-        return self._source.pieces()
-
-
-def read_samples(config: DataConfig) -> SplitSamples:
+def read_samples(config: DataConfig) -> SampleView:
     """Samples of a configuration, all with a split; splits the source does not name are drawn by `config.seed`.
 
     Raises:
@@ -120,18 +65,18 @@ def read_samples(config: DataConfig) -> SplitSamples:
         config.test,
         config.seed,
     )
-    return SplitSamples(source, splits, config.level)
+    return SampleView(source, splits, level=config.level)
 
 
-def joined(source: Samples) -> SplitSamples:
+def joined(source: Samples) -> SampleView:
     """The same samples, but tokens that stand apart are joined in their texts; their splits are those of the source."""
     texts = {row: tokens.detokenise(text) for row, text in enumerate(source.column("text")) if text}
-    samples = SplitSamples(source, source.column("split"), source.level, texts)
+    samples = SampleView(source, source.column("split"), texts=texts)
     samples.facts[tokens.FACT] = tokens.JOINED
     return samples
 
 
-def rows_of(samples: SplitSamples, split: str, labelled: bool) -> list[int]:
+def rows_of(samples: Samples, split: str, labelled: bool) -> list[int]:
     """Rows of a split, with or without those that have no text."""
     pairs = zip(samples.column("split"), samples.column("text"), strict=True)
     return [row for row, (name, text) in enumerate(pairs) if name == split and (text or not labelled)]
@@ -174,7 +119,7 @@ class Strips(Dataset[Batch]):
 
     def __init__(
         self,
-        samples: SplitSamples,
+        samples: Samples,
         rows: Sequence[int],
         config: DataConfig,
         memory: int = MEMORY,

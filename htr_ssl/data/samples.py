@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -143,6 +143,81 @@ class FileSamples(Samples):
     def paths(self) -> list[Path]:
         """All of them."""
         return self._paths
+
+
+class SampleView(Samples):
+    """Samples of a source by their rows, all or some; splits and some texts are its own, all else is the source's."""
+
+    def __init__(
+        self,
+        source: Samples,
+        splits: Sequence[str | None],
+        rows: Sequence[int] | None = None,
+        level: Level | None = None,
+        texts: Mapping[int, str] | None = None,
+    ) -> None:
+        """A view; nothing of the source is copied.
+
+        Args:
+            source: whose samples are seen.
+            splits: split of each sample of the view.
+            rows: of the source that are seen, in order; None = all.
+            level: word or line; None = the source's.
+            texts: place in the view -> text that stands for the source's.
+        """
+        super().__init__({"id": []}, level or source.level)
+        self._source, self._splits, self._texts = source, list(splits), dict(texts or {})
+        self._rows = range(len(source)) if rows is None else rows
+        self.problems, self.notes = list(source.problems), list(source.notes)
+        self.root, self.doubtful = source.root, source.doubtful
+        self.facts = {key: value for key, value in source.facts.items() if rows is None or key != "rows"}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def column(self, name: str) -> list[str | None]:
+        """One column as a list."""
+        if name == "split":
+            return list(self._splits)
+        values = self._source.column(name)
+        if self._rows != range(len(self._source)):
+            values = [values[row] for row in self._rows]
+        for place, text in self._texts.items() if name == "text" else ():
+            values[place] = text
+        return values
+
+    def cell(self, name: str, index: int) -> str | None:
+        """One value of a column."""
+        if name == "split":
+            return self._splits[index]
+        own = name == "text" and index in self._texts
+        return self._texts[index] if own else self._source.cell(name, self._rows[index])
+
+    def with_texts(self, texts: Mapping[int, str]) -> SampleView:
+        """The same samples, but some have these texts."""
+        return SampleView(self, self._splits, texts=texts)
+
+    def as_written(self) -> dict[int, str]:
+        """Those of the source's samples that are seen."""
+        written = self._source.as_written()
+        return {place: written[row] for place, row in enumerate(self._rows) if row in written}
+
+    def image(self, index: int) -> bytes | Path | np.ndarray:
+        """Image of the source."""
+        return self._source.image(self._rows[index])
+
+    def outline(self, index: int) -> np.ndarray | None:
+        """That of the source."""
+        return self._source.outline(self._rows[index])
+
+    def paths(self) -> list[Path]:
+        """Those of the source."""
+        return self._source.paths()
+
+    def pieces(self) -> np.ndarray | None:
+        """Those of the source's samples that are seen."""
+        pieces = self._source.pieces()
+        return None if pieces is None else pieces[self._rows]
 
 
 def _encodable(name: str) -> str:

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from htr_ssl.config import DataConfig
-from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 
 _DIGEST = 16  # bytes
 _CONTRAST = 8  # least range of gray values; all blank images are alike
 
 
-def without_evaluated(strips: Strips, evaluated: DataConfig, keep: bool, samples: SplitSamples | None = None) -> int:
+def without_evaluated(strips: Strips, evaluated: DataConfig, keep: bool, samples: Samples | None = None) -> int:
     """Leaves copies of the validation and test images of `evaluated` out of unlabelled strips; returns how many.
 
     A copy has the same pixels after the scaling that the strips have; one that was scaled or compressed anew is another
@@ -48,7 +49,7 @@ def without_evaluated(strips: Strips, evaluated: DataConfig, keep: bool, samples
     return copies
 
 
-def copied(strips: Strips, evaluated: DataConfig, samples: SplitSamples | None = None) -> list[bool]:
+def copied(strips: Strips, evaluated: DataConfig, samples: Samples | None = None) -> list[bool]:
     """Whether each strip has the pixels of a validation or test image of `evaluated`; see `without_evaluated`."""
     samples = read_samples(evaluated) if samples is None else samples
     rows = [row for split in ("validation", "test") for row in rows_of(samples, split, labelled=False)]

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from htr_ssl import model_file
 from htr_ssl.config import DataConfig
-from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.layers.frames import Frames
 from htr_ssl.look import descriptors
@@ -130,7 +131,7 @@ def data_of(header: dict[str, Any], source: str, format: str = "auto", level: st
     return DataConfig(**{**known, **fixed, "source": source, "format": format, "level": level})
 
 
-def _rows(samples: SplitSamples, options: Options) -> tuple[str, list[int]]:
+def _rows(samples: Samples, options: Options) -> tuple[str, list[int]]:
     """Split and at most `images` of its rows, in order."""
     if options.split is None:
         split, rows = shown_rows(samples)

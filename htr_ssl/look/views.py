@@ -12,7 +12,8 @@ import torch
 from htr_ssl import model_file
 from htr_ssl.config import PretrainConfig
 from htr_ssl.data.batch import Images
-from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.look.mosaic import Cell, mosaic
 from htr_ssl.seeds import derive, rng
@@ -49,7 +50,7 @@ def sheet(config: PretrainConfig, count: int = 6, seed: int = 0, run: Path | Non
     return mosaic(rows, list(columns), f"{config.method.name}: {what}")
 
 
-def shown_rows(samples: SplitSamples) -> tuple[str, list[int]]:
+def shown_rows(samples: Samples) -> tuple[str, list[int]]:
     """Split and rows for a look: validation, or train where there is none; never the test split."""
     for split in ("validation", "train"):
         rows = rows_of(samples, split, labelled=False)
@@ -88,7 +89,7 @@ def _load(method: Any, config: PretrainConfig, run: Path) -> None:
         ) from error
 
 
-def _images(samples: SplitSamples, config: PretrainConfig, count: int, seed: int) -> Images:
+def _images(samples: Samples, config: PretrainConfig, count: int, seed: int) -> Images:
     _, rows = shown_rows(samples)
     chosen = sorted(rng(seed, "views").permutation(len(rows))[:count].tolist())
     strips = Strips(samples, [rows[i] for i in chosen], config.data)

@@ -24,7 +24,7 @@ from htr_ssl import model_file
 from htr_ssl.bars import rows_bar
 from htr_ssl.config import BEFORE_THE_CHOICE, HARDWARE, DataConfig, FinetuneConfig, PretrainConfig, TrainConfig
 from htr_ssl.config.yaml_files import dump_config, load_config
-from htr_ssl.data.loading import SplitSamples, Strips
+from htr_ssl.data.loading import Strips
 from htr_ssl.data.pairs import PairedSampler, PairedStrips
 from htr_ssl.data.samples import Samples
 from htr_ssl.data.sampling import StepSampler, sorted_batches
@@ -92,7 +92,7 @@ def _begun(out: Path) -> bool:
     return any((out / name).exists() for name in ("checkpoints", "metrics.csv", "summary.json"))
 
 
-def decoded(samples: SplitSamples, rows: Sequence[int], config: PretrainConfig | FinetuneConfig, bar: bool) -> Strips:
+def decoded(samples: Samples, rows: Sequence[int], config: PretrainConfig | FinetuneConfig, bar: bool) -> Strips:
     """Strips of rows; a bar shows the images while they are decoded.
 
     Raises:

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from htr_ssl import model_file, plugins
 from htr_ssl.config import DataConfig, FinetuneConfig, PluginConfig, Scope
-from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.data.pairs import PairedStrips
+from htr_ssl.data.samples import Samples
 from htr_ssl.data.splits import subset_lists, subsets
 from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.data.transductive import copied, same_splits, without_evaluated
@@ -153,7 +154,7 @@ def _as_started(config: FinetuneConfig, progress: bool) -> FinetuneConfig:
     return config.model_copy(update={"encoder": encoder})
 
 
-def rows_to_train(samples: SplitSamples, config: FinetuneConfig, out: Path) -> tuple[list[int], str, str | None]:
+def rows_to_train(samples: Samples, config: FinetuneConfig, out: Path) -> tuple[list[int], str, str | None]:
     """Rows of the labelled subset of `config.fraction`, the hash of their ids, and the committed list they are from.
 
     The ids are written to `out`.
@@ -171,7 +172,7 @@ def rows_to_train(samples: SplitSamples, config: FinetuneConfig, out: Path) -> t
     return [rows[i] for i in chosen], digest, listed
 
 
-def _groups(samples: SplitSamples, rows: Sequence[int], config: FinetuneConfig) -> list[str | None] | None:
+def _groups(samples: Samples, rows: Sequence[int], config: FinetuneConfig) -> list[str | None] | None:
     """Page or writer of each row, if subsets are drawn by them."""
     if config.subset_by == "sample":
         return None
@@ -179,7 +180,7 @@ def _groups(samples: SplitSamples, rows: Sequence[int], config: FinetuneConfig) 
     return [column[row] for row in rows]
 
 
-def _validation_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -> list[int]:
+def _validation_rows(samples: Samples, config: FinetuneConfig, out: Path) -> list[int]:
     """Rows that are read at every check; the ids of a proportional share are written to `out`.
 
     With `select=last` they are only looked at, so that there may be none.
@@ -196,7 +197,7 @@ def _validation_rows(samples: SplitSamples, config: FinetuneConfig, out: Path) -
     return chosen
 
 
-def _share(samples: SplitSamples, config: FinetuneConfig, rows: Sequence[int]) -> list[int]:
+def _share(samples: Samples, config: FinetuneConfig, rows: Sequence[int]) -> list[int]:
     """Places in `rows` of a share of validation lines as small as that of the train labels."""
     ids = [str(samples.column("id")[row]) for row in rows]
     return subsets.subset(ids, config.fraction, config.seed, _groups(samples, rows, config), config.subset_by)
@@ -313,7 +314,7 @@ def _check(train: Strips, encoder: Any, validation: Strips | None, charset: Char
         )
 
 
-def _transductive(config: FinetuneConfig, samples: SplitSamples) -> dict[str, Any]:
+def _transductive(config: FinetuneConfig, samples: Samples) -> dict[str, Any]:
     """Whether validation or test images were among the unlabelled ones, here or where `init` comes from.
 
     Null if the images of a pretraining on other data are no longer there to be looked at.
@@ -338,7 +339,7 @@ def _evaluated(header: dict[str, Any]) -> DataConfig:
     return DataConfig(**header.get("evaluated", header["data"]))
 
 
-def _seen(data: DataConfig, config: FinetuneConfig, samples: SplitSamples) -> int | None:
+def _seen(data: DataConfig, config: FinetuneConfig, samples: Samples) -> int | None:
     """Number of train images of `data` that are validation or test images here; None if they are not there."""
     try:
         others = read_samples(data)

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from htr_ssl.config import DataConfig, FinetuneConfig, Pseudo
-from htr_ssl.data.loading import SplitSamples, Strips, read_samples, rows_of
+from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.samples import SampleView
 from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json
@@ -114,8 +115,8 @@ def digest(labels: dict[str, str]) -> str:
 
 
 def added(
-    samples: SplitSamples, path: str | Path, labelled: Sequence[int], data: DataConfig
-) -> tuple[SplitSamples, list[int]]:
+    samples: SampleView, path: str | Path, labelled: Sequence[int], data: DataConfig
+) -> tuple[SampleView, list[int]]:
     """The samples with pseudo-labels as their texts, and the rows of these.
 
     Args:

@@ -10,6 +10,7 @@ from htr_ssl.config import DataConfig
 from htr_ssl.data import importing, sampling
 from htr_ssl.data.loading import Strips, collate, read_samples, rows_of
 from htr_ssl.data.reading import read
+from htr_ssl.data.samples import Samples, SampleView
 from htr_ssl.data.sampling import StepSampler, sorted_batches
 from htr_ssl.errors import UserError
 
@@ -162,3 +163,46 @@ def test_parquet_beyond_the_memory_is_read_in_pieces(folder, tmp_path, monkeypat
     strips = Strips(samples, range(2, 29), config, memory=10_000)
     assert strips.pieces().tolist() == [row // 8 for row in range(2, 29)]
     assert read(folder, "images").pieces() is None
+
+
+def test_a_view_has_the_sources_samples_in_its_own_order(folder):
+    """Some rows with splits and texts of their own; of a view of a view the same."""
+    source = read(folder)
+    source.facts["rows"] = "all"
+    view = SampleView(source, ["test", "train", "train"], rows=[5, 0, 2], texts={1: "new"})
+    again = view.with_texts({2: "newer"})
+    ids, texts = source.column("id"), source.column("text")
+    for one, known in ((view, [texts[5], "new", texts[2]]), (again, [texts[5], "new", "newer"])):
+        assert one.column("id") == [ids[row] for row in (5, 0, 2)]
+        assert one.column("text") == known
+        assert [(one[i].id, one[i].text, one[i].split) for i in range(3)] == list(
+            zip(one.column("id"), one.column("text"), one.column("split"), strict=True)
+        )
+        assert [one.image(i) for i in range(3)] == [source.image(row) for row in (5, 0, 2)]
+        assert (one.paths(), one.root, one.level) == (source.paths(), source.root, source.level)
+        assert "rows" not in one.facts  # their number is another
+    assert SampleView(source, ["train"] * len(source)).facts["rows"] == "all"
+    assert source.column("text") == texts
+
+
+def test_a_view_keeps_what_stands_in_the_file_and_the_pieces_of_its_rows():
+    class Pieces(Samples):
+        def image(self, index):
+            return np.full((20, 60), index, np.uint8)
+
+        def outline(self, index):
+            return np.full((20, 60), 255 - index, np.uint8)
+
+        def pieces(self):
+            return np.array([0, 0, 1, 1])
+
+    source = Pieces({"id": list("abcd"), "text": ["a", "b\u00a0b", "c", "e\u0301"]}, "line")
+    view = SampleView(source, [None, None], rows=[3, 1], level="word")
+    assert view.as_written() == {0: "e\u0301", 1: "b\u00a0b"}
+    assert view.column("text") == ["\u00e9", "b b"]
+    assert view.pieces().tolist() == [1, 0]
+    assert view[0].load().max() == 3
+    assert view.outline(0).max() == 252
+    assert view.level == "word"
+    assert SampleView(source, [None] * 4).as_written() == source.as_written()
+    assert SampleView(source, [None] * 4).pieces().tolist() == [0, 0, 1, 1]

@@ -12,9 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from htr_ssl.data.samples import COLUMNS, Samples
+from htr_ssl.data.samples import Samples, SampleView
 from htr_ssl.data.splits.named_splits import NamedSplit, checksum, load
 from htr_ssl.errors import UserError
 from htr_ssl.folders import is_image
@@ -25,42 +23,6 @@ NAME, MARK, OF = FACTS = "splits", "splits_sha256", "splits_of"
 The checksum is that of the ids that are there: a part of a split has another one than the whole.
 """
 _BOUND = re.compile(r"[-/]")
-
-
-class DividedSamples(Samples):
-    """The samples of a source that belong to a part of a named split."""
-
-    def __init__(self, source: Samples, rows: list[int], splits: list[str | None]) -> None:
-        """Chosen rows and the split of each."""
-        columns = {name: source.column(name) for name in COLUMNS}
-        super().__init__({name: [values[row] for row in rows] for name, values in columns.items()}, source.level)
-        self._columns["split"] = splits
-        self._source, self._rows = source, rows
-        self.problems, self.root, self.doubtful = list(source.problems), source.root, source.doubtful
-        self.notes = list(source.notes)
-        self.facts = {key: value for key, value in source.facts.items() if key != "rows"}
-
-    def image(self, index: int) -> Any:
-        """Image of the source."""
-        return self._source.image(self._rows[index])
-
-    def outline(self, index: int) -> Any:
-        """That of the source."""
-        return self._source.outline(self._rows[index])
-
-    def as_written(self) -> dict[int, str]:
-        """Those of the source that are left."""
-        written = self._source.as_written()
-        return {place: written[row] for place, row in enumerate(self._rows) if row in written}
-
-    def paths(self) -> list[Path]:
-        """Those of the source."""
-        return self._source.paths()
-
-    def pieces(self) -> np.ndarray | None:
-        """Those of the source's samples that are left."""
-        pieces = self._source.pieces()
-        return None if pieces is None else pieces[self._rows]
 
 
 def divide(samples: Samples, name: str, partial: bool = False) -> Samples:
@@ -96,7 +58,7 @@ def divide(samples: Samples, name: str, partial: bool = False) -> Samples:
     if not whole:
         have = sum(map(len, parts.values()))
         title = f"{title} ({have} of {sum(split.counts.values())} {split.unit}s)"
-    divided = DividedSamples(samples, list(rows), list(rows.values()))
+    divided = SampleView(samples, list(rows.values()), list(rows))
     divided.facts |= {NAME: title, MARK: checksum(parts), OF: split.dataset}
     if samples.doubtful:
         divided.facts["segmentation err"] = str(len(samples.doubtful.intersection(map(str, divided.column("id")))))
