@@ -80,6 +80,9 @@ def transcribe(
     if outcome.ignored:
         shown = ", ".join(path.name for path in outcome.ignored[:3]) + (", …" if outcome.ignored[3:] else "")
         note(f"{len(outcome.ignored)} file(s) are no pages and were left out: {shown}")
+    if outcome.gone:
+        shown = ", ".join(str(out / name) for name in outcome.gone[:3]) + (", …" if outcome.gone[3:] else "")
+        note(f"{len(outcome.gone)} page(s) of earlier runs are not among the pages any more, their files stay: {shown}")
     for path, other in outcome.kept:
         new = f"; the new one is {other.name}" if other is not None else ""
         note(f"{path}: you changed this file, it stays{new}", "yellow")

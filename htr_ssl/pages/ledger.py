@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,34 @@ class Entry:
             if not other.exists() or self._is_own(other, digest):
                 return other
             number += 1
+
+
+def gone(
+    out: Path, given: Sequence[Path], sources: Set[str], names: Sequence[Path], unreadable: Sequence[Path]
+) -> list[Path]:
+    """Names of pages that were transcribed from these folders or files and are not in them any more.
+
+    Args:
+        out: the folder of transcriptions.
+        given: folders or files that the command was given.
+        sources: `source` of every page that is there.
+        names: of their outputs.
+        unreadable: files that are there and whose pages are not known.
+    """
+    home, base = out / HOME / "pages", out.resolve()
+    places, failed = [place.resolve() for place in given], {path.resolve() for path in unreadable}
+    known = {name.as_posix() for name in names}
+    found = []
+    for path in sorted(home.rglob("*.json")):
+        name = path.relative_to(home).with_suffix("")
+        if name.as_posix() in known:
+            continue
+        source = Entry.load(out, name).source
+        origin = Path(os.path.normpath(base / source.rpartition("#")[0]))
+        inside = any(origin == place or place in origin.parents for place in places)
+        if source and source not in sources and inside and origin not in failed:
+            found.append(name)
+    return found
 
 
 def digest_of(path: Path) -> str:

@@ -49,6 +49,7 @@ class Outcome:
         failed: those that could not be read, and why.
         kept: files that somebody changed and that were left as they are, and what was written beside them.
         ignored: files among the pages that are none.
+        gone: names of pages that were transcribed earlier and are not among the pages any more; their files stay.
         results: all pages in their order.
     """
 
@@ -57,6 +58,7 @@ class Outcome:
     failed: list[tuple[Path, str]] = field(default_factory=list)
     kept: list[tuple[Path, Path | None]] = field(default_factory=list)
     ignored: list[Path] = field(default_factory=list)
+    gone: list[Path] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
 
     def add(self, result: Result) -> None:

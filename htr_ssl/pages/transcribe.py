@@ -30,7 +30,7 @@ from htr_ssl.pages import segmenters
 from htr_ssl.pages import summary as summaries
 from htr_ssl.pages.formats import json as stored
 from htr_ssl.pages.inputs import STAMP, Job, find_pages, names_of, source_of
-from htr_ssl.pages.ledger import Entry
+from htr_ssl.pages.ledger import Entry, gone
 from htr_ssl.pages.one_page import Options, ReadLines, Segment, read_page
 from htr_ssl.pages.outcome import Outcome, Progress, Result
 
@@ -129,6 +129,14 @@ def transcribe(
         outcome.add(result)
         if progress is not None:
             progress(len(outcome.results), total, result)
+    unreadable = [path for path, _ in found.failed]
+    unreadable += [
+        job.source
+        for job, result in zip(pages, outcome.results[len(found.failed) :], strict=True)
+        if result.status == "failed"
+    ]
+    sources = {source_of(job, out) for job in pages}
+    outcome.gone = gone(out, [Path(item) for item in inputs], sources, names, unreadable)
     if not dry_run:
         _volumes(task, pages, names, outcome)
         if summary:

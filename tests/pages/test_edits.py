@@ -194,6 +194,33 @@ def test_a_folder_moved_with_its_pages_is_still_done(tmp_path):
     assert len(run(tmp_path / "there", ["txt"]).skipped) == 1
 
 
+def test_a_page_that_is_gone_is_named_and_its_files_stay(tmp_path):
+    for name in ("in/a.png", "in/sub/b.png", "other/c.png"):
+        draw(tmp_path / name)
+    run(tmp_path, ["txt"], inputs=[tmp_path / "in", tmp_path / "other"])
+    assert run(tmp_path, ["txt"]).gone == []  # nobody asked for the other folder
+    before = contents(tmp_path / "out")
+    os.remove(tmp_path / "in/sub/b.png")
+    outcome = run(tmp_path, ["txt"])
+    assert [name.as_posix() for name in outcome.gone] == ["sub/b"]
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_page_that_cannot_be_read_any_more_is_a_failure_and_not_gone(tmp_path):
+    path = tmp_path / "in" / "book.tif"
+    path.parent.mkdir()
+    pages = [Image.open(draw(tmp_path / f"{number}.png")) for number in range(3)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    draw(tmp_path / "in" / "a.png")
+    run(tmp_path, ["txt"])
+    pages[0].save(path, save_all=True, append_images=pages[1:2])
+    assert [name.as_posix() for name in run(tmp_path, ["txt"]).gone] == ["book#003"]
+    path.write_bytes(b"II*\0 nothing")
+    outcome = run(tmp_path, ["txt"])
+    assert outcome.gone == []
+    assert [failed.name for failed, _ in outcome.failed] == ["book.tif"]
+
+
 def test_a_copied_image_is_the_same_and_a_new_scan_is_read(tmp_path):
     image = draw(tmp_path / "in" / "a.png")
     run(tmp_path, ["txt"])
