@@ -218,7 +218,7 @@ class Model:
         from htr_ssl.pages.one_page import read_image
         from htr_ssl.recognizers.aligned import read_aligned
 
-        find = segmenters.segmenter(segmenter)
+        find = segmenters.segmenter(segmenter, self._reader.charset.direction)
         result = read_image(_decoded(page), find, partial(read_aligned, self._reader))
         result.image = Path(page) if isinstance(page, str | Path) else Path("page")
         result.made = Made(self.path.name, settings=f"segmenter={segmenter}")
@@ -444,8 +444,9 @@ def evaluate_pages(
     from htr_ssl.recognizers.aligned import read_aligned
     from htr_ssl.recognizers.reader import Reader
 
-    read = partial(read_aligned, Reader.load(_path(model), device))
-    result = page_evaluation.evaluate_pages([Path(pages)], segmenters.segmenter(segmenter), read)
+    reader = Reader.load(_path(model), device)
+    find = segmenters.segmenter(segmenter, reader.charset.direction)
+    result = page_evaluation.evaluate_pages([Path(pages)], find, partial(read_aligned, reader))
     if out is not None:
         result.write(Path(out))
     return result

@@ -70,6 +70,7 @@ def transcribe(
             progress,
             sha256(model.read_bytes()) + _mark(language_model),
             model=model.name,
+            direction=reader.charset.direction,
             options=options,
             overwrite=overwrite,
             jobs=jobs or cores(),

@@ -26,8 +26,8 @@ def whole_pages(
     from htr_ssl.recognizers.aligned import read_aligned
     from htr_ssl.recognizers.reader import Reader
 
-    find = segmenters.segmenter(segmenter)
     reader = Reader.load(shelf.find(model), device, threads, lm=language_model)
+    find = segmenters.segmenter(segmenter, reader.charset.direction)
     result = evaluate_pages([Path(source)], find, partial(read_aligned, reader), _told)
     if out is not None:
         result.write(out)

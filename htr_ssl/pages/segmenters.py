@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,16 +11,18 @@ import numpy as np
 
 from htr_ssl import plugins
 from htr_ssl.layout.document import Line
+from htr_ssl.text.direction import Direction
 
 FOLDER = "htr_ssl.pages.segment"
 """Package whose modules find lines."""
 
 
-def segmenter(name: str) -> Callable[[np.ndarray], list[Line]]:
+def segmenter(name: str, direction: Direction = "ltr") -> Callable[[np.ndarray], list[Line]]:
     """The function that finds the lines of a page image.
 
     Args:
         name: of a module in `htr_ssl.pages.segment`, or a `.safetensors` file that `htr-ssl segment train` wrote.
+        direction: of the script that will be read; columns and cells are ordered by it where the finder can.
 
     Raises:
         UserError: no such module or file.
@@ -28,6 +31,8 @@ def segmenter(name: str) -> Callable[[np.ndarray], list[Line]]:
         from htr_ssl.pages.finder.weights import load
         from htr_ssl.pages.segment.learned import find
 
-        return partial(find, load(Path(name)).fused())
-    found: Callable[[np.ndarray], list[Line]] = plugins.load(FOLDER, name).segment
-    return found
+        found: Callable[..., list[Line]] = partial(find, load(Path(name)).fused())
+    else:
+        found = plugins.load(FOLDER, name).segment
+    takes = "direction" in inspect.signature(found).parameters
+    return partial(found, direction="ltr" if direction == "ltr" else "rtl") if takes else found

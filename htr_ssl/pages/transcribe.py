@@ -33,6 +33,7 @@ from htr_ssl.pages.inputs import STAMP, Job, find_pages, names_of, source_of
 from htr_ssl.pages.ledger import Entry, gone
 from htr_ssl.pages.one_page import Options, ReadLines, Segment, read_page
 from htr_ssl.pages.outcome import Outcome, Progress, Result
+from htr_ssl.text.direction import Direction
 
 PICTURE = "picture"
 """The image of a page alone, written where a format names the image and its file holds several pages."""
@@ -63,6 +64,7 @@ def transcribe(
     reader: str = "",
     *,
     model: str = "",
+    direction: Direction = "ltr",
     options: Options | None = None,
     overwrite: bool = False,
     jobs: int = 1,
@@ -90,6 +92,7 @@ def transcribe(
         progress: called after each page with the number of pages done, of all, and what became of the page.
         reader: what reads, e.g. a model's hash; pages that another one read are read anew.
         model: its name, for the outputs.
+        direction: of the script it reads; columns of right-to-left script are read from right to left.
         options: how pages are read.
         overwrite: replace also files that somebody changed.
         jobs: pages at a time; lines of one page are read at a time.
@@ -105,7 +108,7 @@ def transcribe(
         raise UserError(f"formats: none is given; choose one or more of: {known}")
     options = options or Options()
     writers = {name: plugins.load("htr_ssl.pages.formats", name) for name in dict.fromkeys(formats)}
-    segment = segmenters.segmenter(segmenter)
+    segment = segmenters.segmenter(segmenter, direction)
     out = Path(out)
     found = find_pages(inputs, out)
     pages = found.jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 
 import cv2
@@ -9,8 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from random_models import random_model
+from typer.testing import CliRunner
 
-from htr_ssl import seeds
+import htr_ssl
+from htr_ssl import model_file, seeds
+from htr_ssl.cli import app
 from htr_ssl.handwriting.page import page as synthetic_page
 from htr_ssl.layout.document import Found, Line, turned
 from htr_ssl.pages.finder.measure import Score, score
@@ -143,3 +149,22 @@ def test_lines_carry_what_the_page_needs() -> None:
     assert len({line.id for line in found}) == len(found) > 0
     assert all(line.found is not None and 0 < line.found <= 1 and line.kind and line.region for line in found)
     assert segmenter("learned") is segment
+
+
+def test_a_recognizer_of_right_to_left_script_reads_the_right_page_first(tmp_path) -> None:
+    image, _ = beside((0, 1), 60)
+    Image.fromarray(image).save(tmp_path / "spread.png")
+    path = random_model(tmp_path / "model.safetensors")
+    header, state = model_file.read(path)
+    model_file.save(tmp_path / "rtl.safetensors", state, {**header, "direction": "rtl"})
+    halves = {}
+    for name in ("model", "rtl"):
+        arguments = ["transcribe", f"{tmp_path / name}.safetensors", str(tmp_path / "spread.png"), "--keep-junk"]
+        answer = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / name), "--format", "json"])
+        assert answer.exit_code == 0, answer.output
+        lines = json.loads((tmp_path / name / "spread.json").read_text(encoding="utf-8"))["lines"]
+        halves[name] = [np.mean([x for x, _ in line["polygon"]]) > WIDTH for line in lines]
+    assert halves["model"] == sorted(halves["model"])
+    assert halves["rtl"] == sorted(halves["rtl"], reverse=True)
+    assert len(set(halves["rtl"])) == 2
+    assert htr_ssl.load(tmp_path / "rtl.safetensors").transcribe(image).lines[0].baseline[0, 0] > WIDTH
