@@ -155,6 +155,9 @@ def evaluate(
         bool, typer.Option("--pages", help="DATA are whole pages, PAGE or ALTO with text: find the lines too.")
     ] = False,
     segmenter: Annotated[str, typer.Option(help="With --pages: what finds the lines.")] = "learned",
+    cache: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Keeps the decoded images, as data.cache of a training does.")
+    ] = None,
     device: Device = "auto",
     language_model: LanguageModel = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all cores.")] = 0,
@@ -179,7 +182,7 @@ def evaluate(
     model = shelf.find(model)
     if interval_unit not in (None, *evaluation.UNITS):
         raise UserError(f"--interval-unit {interval_unit}: expected one of {', '.join(evaluation.UNITS)}")
-    given = _data(model, source, format, splits)
+    given = _data(model, source, format, splits, cache)
     result = evaluation.evaluate(model, given, split, out, device, threads, unit=interval_unit, lm=language_model)
     scores(result)
     if out is not None:
@@ -200,16 +203,18 @@ for _command in (methods, encoders, formats, splits, show):
     app.command(rich_help_panel="What there is")(_command)
 
 
-def _data(model: Path, source: str | None, format: str, splits: str | None = None) -> DataConfig | None:
+def _data(model: Path, source: str | None, format: str, splits: str | None, cache: str | None) -> DataConfig | None:
     """The model's own data with another source, which is divided by a published split only if one is given."""
-    if source is None:
-        if splits:
-            raise UserError("--splits divides DATA; give it, or leave --splits out: the model knows its own split")
+    if source is None and splits:
+        raise UserError("--splits divides DATA; give it, or leave --splits out: the model knows its own split")
+    if source is None and cache is None:
         return None
     from htr_ssl.config import DataConfig
     from htr_ssl.model_file import read_header
 
-    own = read_header(model)["data"]
+    own = read_header(model)["data"] | {"cache": cache}
+    if source is None:
+        return DataConfig(**own)
     kept = own.get("splits") if source == own["source"] else None
     return DataConfig(**{**own, "source": source, "format": format, "splits": splits or kept})
 

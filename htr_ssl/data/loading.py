@@ -1,9 +1,10 @@
 """Samples to batches of strips: images of one height, side by side.
 
-Images are decoded once and kept as bytes when they fit into memory, or lie decoded on the disk (`data.cache`): then no
-loader process is needed. Otherwise they are decoded when their batch comes, in seeded worker processes. Random changes
-of the images are not made here but for whole batches on the device that trains (`htr_ssl.views.augment`, the methods'
-`views`).
+An image becomes a strip in one way, `prepare`, and the images of a source do so in one place, `StripMaker`, whether
+somebody trains on them or reads them. For a training, images are decoded once and kept as bytes when they fit into
+memory, or lie decoded on the disk (`data.cache`): then no loader process is needed. Otherwise they are decoded when
+their batch comes, in seeded worker processes. Random changes of the images are not made here but for whole batches on
+the device that trains (`htr_ssl.views.augment`, the methods' `views`).
 """
 
 from __future__ import annotations
@@ -104,6 +105,58 @@ def collate(strips: Sequence[np.ndarray], indices: Sequence[int], labels: Sequen
     )
 
 
+class StripMaker:
+    """Strips of a source's rows, the same for training and for reading: from `data.cache` if it is given, else decoded.
+
+    Attributes:
+        samples: the source.
+        config: says what the strips are like.
+        cache: those on the disk; None = every image is decoded when it is asked for.
+    """
+
+    def __init__(self, samples: Samples, config: DataConfig, progress: Progress | None = None) -> None:
+        """Opens the cache that `config` names; what it lacks is decoded first, which `progress` is told.
+
+        Raises:
+            UserError: see `StripCache`.
+        """
+        self.samples, self.config = samples, config
+        self.cache: StripCache | None = None
+        if config.cache:
+            self.cache = StripCache(samples, config, self.strips, progress)
+
+    def strip(self, row: int) -> np.ndarray:
+        """One strip, (height, W, channels).
+
+        Raises:
+            UserError: the image cannot be read.
+        """
+        cached = self._cached(row)
+        return prepare(self.samples[row].load(), self.config) if cached is None else cached
+
+    def strips(self, rows: Sequence[int], threads: int | None = None) -> list[np.ndarray | str]:
+        """The strip of each row, or a message that says why its image cannot be read.
+
+        Args:
+            rows: of the source.
+            threads: that decode; None = as many as Python takes by itself.
+        """
+        cached = [self._cached(row) for row in rows]
+        missing = [self.samples[row] for row, strip in zip(rows, cached, strict=True) if strip is None]
+        with ThreadPoolExecutor(threads) as pool:  # decoding and scaling release the interpreter's lock
+            made = iter(list(pool.map(self._decoded, missing)))
+        return [next(made) if strip is None else strip for strip in cached]
+
+    def _cached(self, row: int) -> np.ndarray | None:
+        return self.cache.strip(row) if self.cache is not None and self.cache.widths[row] else None
+
+    def _decoded(self, sample: Sample) -> np.ndarray | str:
+        try:
+            return prepare(sample.load(), self.config)
+        except UserError as error:
+            return str(error)
+
+
 class Strips(Dataset[Batch]):
     """Strips of chosen rows; indexing with a list of positions gives their batch.
 
@@ -131,15 +184,15 @@ class Strips(Dataset[Batch]):
             UserError: there is no readable image among the rows.
         """
         self.samples, self.config, self._memory = samples, config, memory
+        self._maker = StripMaker(samples, config, progress)
         self.place: Place
         self.unreadable: list[str] = []
         self.labels: list[list[int]] = []
         self._strips: list[np.ndarray] = []
-        self._cache: StripCache | None = None
         self.rows: list[int] = []
         self.widths: list[int] = []
-        if config.cache:
-            self._from_cache(rows, progress)
+        if self._maker.cache is not None:
+            self._from_cache(rows, self._maker.cache)
         else:
             self._from_source(rows, progress)
         if self.unreadable:
@@ -149,22 +202,20 @@ class Strips(Dataset[Batch]):
             reason = f" ({self.unreadable[0]})" if self.unreadable else ""
             raise UserError(f"{config.source}: no readable image among the {len(rows)} asked for{reason}")
 
-    def _from_cache(self, rows: Sequence[int], progress: Progress | None) -> None:
+    def _from_cache(self, rows: Sequence[int], cache: StripCache) -> None:
         self.place = "cache"
-        self._cache = StripCache(self.samples, self.config, self._decode, progress)
-        widths = self._cache.widths[rows]
+        widths = cache.widths[rows]
         self.rows, self.widths = np.asarray(rows)[widths > 0].tolist(), widths[widths > 0].tolist()
-        self.unreadable.clear()
-        self._decode(np.asarray(rows)[widths == 0].tolist())  # once more, for the reason
+        self._made(np.asarray(rows)[widths == 0].tolist())  # once more, for the reason
 
     def _from_source(self, rows: Sequence[int], progress: Progress | None) -> None:
-        probe = self._decode(rows[:: max(1, len(rows) // _PROBE)])
+        probe = self._made(rows[:: max(1, len(rows) // _PROBE)])
         mean = sum(strip.nbytes for strip in probe if strip is not None) / max(len(probe), 1)
         self.place = "memory" if mean * len(rows) <= self._memory else "source"
         self.unreadable.clear()
         for start in range(0, len(rows), 1024):
             part = rows[start : start + 1024]
-            for row, strip in zip(part, self._decode(part), strict=True):
+            for row, strip in zip(part, self._made(part), strict=True):
                 if strip is not None:
                     self.rows.append(row)
                     self.widths.append(strip.shape[1])
@@ -173,29 +224,18 @@ class Strips(Dataset[Batch]):
             if progress is not None:
                 progress(start + len(part), len(rows))
 
-    def _decode(self, rows: Sequence[int]) -> list[np.ndarray | None]:
-        samples = [self.samples[row] for row in rows]
-        with ThreadPoolExecutor() as pool:  # decoding and scaling release the interpreter's lock
-            results = list(pool.map(self._strip, samples))
+    def _made(self, rows: Sequence[int]) -> list[np.ndarray | None]:
+        """Strips of rows, None for an image that cannot be read, which is noted."""
+        results = self._maker.strips(rows)
         self.unreadable += [result for result in results if isinstance(result, str)]
         return [None if isinstance(result, str) else result for result in results]
-
-    def _strip(self, sample: Sample) -> np.ndarray | str:
-        try:
-            return prepare(sample.load(), self.config)
-        except UserError as error:
-            return str(error)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def strip(self, position: int) -> np.ndarray:
         """One strip, (height, W, channels)."""
-        if self.place == "memory":
-            return self._strips[position]
-        row = self.rows[position]
-        cached = None if self._cache is None else self._cache.strip(row)
-        return prepare(self.samples[row].load(), self.config) if cached is None else cached
+        return self._strips[position] if self.place == "memory" else self._maker.strip(self.rows[position])
 
     def pieces(self) -> np.ndarray | None:
         """Piece of the source that each strip is read with; None if all strips together are less than `memory`.

@@ -29,8 +29,8 @@ from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path, sha256, write_json
 from htr_ssl.folders import files
 
-Decode = Callable[[Sequence[int]], Sequence[np.ndarray | None]]
-"""Strips (height, W, channels) of rows, None for an image that cannot be read."""
+Decode = Callable[[Sequence[int]], Sequence[np.ndarray | str]]
+"""Strips (height, W, channels) of rows, or why an image cannot be read."""
 Progress = Callable[[int, int], None]
 """Is told the images done and of all."""
 
@@ -153,9 +153,9 @@ def _check(pixels: Any) -> int:
     return zlib.crc32(pixels) or 1 if len(pixels) else 0
 
 
-def _batch(strips: Sequence[np.ndarray | None]) -> pa.RecordBatch:
-    pixels = [b"" if strip is None else strip.tobytes() for strip in strips]
-    widths = [0 if strip is None else strip.shape[1] for strip in strips]
+def _batch(strips: Sequence[np.ndarray | str]) -> pa.RecordBatch:
+    pixels = [b"" if isinstance(strip, str) else strip.tobytes() for strip in strips]
+    widths = [0 if isinstance(strip, str) else strip.shape[1] for strip in strips]
     return pa.record_batch([pixels, widths, [_check(data) for data in pixels]], schema=SCHEMA)
 
 

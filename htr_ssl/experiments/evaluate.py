@@ -7,6 +7,7 @@ import io
 import time
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +23,7 @@ from htr_ssl.text.tokens import rule
 if TYPE_CHECKING:
     import numpy as np
 
-    from htr_ssl.data.sample import Sample
+    from htr_ssl.data.loading import StripMaker
     from htr_ssl.data.samples import Samples
     from htr_ssl.recognizers import calibration
     from htr_ssl.recognizers.language import Language
@@ -42,7 +43,7 @@ _FROM_MODEL = (
     *("method", "encoder", "init", "fraction", "seed", "pseudo_sha256"),
     *("select", "subset_by", "transductive", "copies"),
 )
-_CHUNK = 256  # decoded images held at once
+_CHUNK = 256  # strips held at once
 
 
 class Prediction(NamedTuple):
@@ -89,7 +90,7 @@ def evaluate(
         UserError: no such model or data, no labelled sample in the split, none of its images can be read, or the data
             carries another named split than the model.
     """
-    from htr_ssl.data.loading import read_samples
+    from htr_ssl.data.loading import StripMaker, read_samples
     from htr_ssl.recognizers.reader import Reader
 
     reader = Reader.load(Path(model), device, threads, lm=lm)
@@ -101,7 +102,7 @@ def evaluate(
     if lm not in ("auto", "none") and split in ("train", "test"):
         reader.use(weighted(reader, config, samples))
     start = time.perf_counter()
-    predictions, greedy, unreadable = _read(reader, samples, rows, batch_size)
+    predictions, greedy, unreadable = _read(reader, StripMaker(samples, reader.formatted(config)), rows, batch_size)
     seconds = time.perf_counter() - start
     first = next(iter(unreadable.values()), "")
     if not predictions:
@@ -146,9 +147,9 @@ def weighted(reader: Reader, config: DataConfig, samples: Samples | None = None)
     from htr_ssl.recognizers import language
 
     assert reader.language is not None
-    known = _some_of(samples if samples is not None else read_samples(config), "validation", language.MOST)
-    scores = reader.scores(reader.prepared([image for _, image in known])) if known else []
-    return language.tuned(reader.language, scores, [text for text, _ in known], reader.charset)
+    samples = samples if samples is not None else read_samples(config)
+    strips, texts = _some_of(reader, config, samples, "validation", language.MOST)
+    return language.tuned(reader.language, reader.scores(strips) if strips else [], texts, reader.charset)
 
 
 def judged(reader: Reader, config: DataConfig, split: str, most: int = JUDGED) -> calibration.Judged:
@@ -156,17 +157,20 @@ def judged(reader: Reader, config: DataConfig, split: str, most: int = JUDGED) -
     from htr_ssl.data.loading import read_samples
     from htr_ssl.recognizers import calibration
 
-    known = _some_of(read_samples(config), split, most)
-    return calibration.judge(reader, [image for _, image in known], [text for text, _ in known])
+    return calibration.judge(reader, *_some_of(reader, config, read_samples(config), split, most))
 
 
-def _some_of(samples: Samples, split: str, most: int) -> list[tuple[str, np.ndarray]]:
-    """Texts and images of at most so many labelled samples of a split, evenly spread."""
+def _some_of(
+    reader: Reader, config: DataConfig, samples: Samples, split: str, most: int
+) -> tuple[list[np.ndarray], list[str]]:
+    """Strips and texts of at most so many labelled samples of a split, evenly spread; unreadable ones are left out."""
+    from htr_ssl.data.loading import StripMaker
+
     pairs = enumerate(zip(samples.column("split"), samples.column("text"), strict=True))
     rows = [row for row, (name, text) in pairs if text and (name == split or split == "all")]
     rows = [rows[i * len(rows) // most] for i in range(most)] if len(rows) > most else rows
-    images = [(samples[row].text or "", _load(samples[row], {})) for row in rows]
-    return [(text, image) for text, image in images if image is not None]
+    kept, strips, _ = _strips(StripMaker(samples, reader.formatted(config)), rows)
+    return strips, [samples.cell("text", row) or "" for row in kept]
 
 
 def _without(reader: Reader, greedy: Sequence[Prediction], level: str, unit: Unit | None) -> dict[str, Any]:
@@ -278,34 +282,34 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 
 def _read(
-    reader: Reader, samples: Sequence[Sample], rows: Sequence[int], batch_size: int
+    reader: Reader, maker: StripMaker, rows: Sequence[int], batch_size: int
 ) -> tuple[list[Prediction], list[Prediction], dict[str, str]]:
     """Predictions of the readable samples, those without a language model if there is one, and messages by id."""
     predictions: list[Prediction] = []
     greedy: list[Prediction] = []
     unreadable: dict[str, str] = {}
     for start in range(0, len(rows), _CHUNK):
-        kept, images = [], []
-        for sample in (samples[row] for row in rows[start : start + _CHUNK]):
-            image = _load(sample, unreadable)
-            if image is not None:
-                kept.append(sample)
-                images.append(image)
-        known = [(sample.id, sample.page or "", sample.writer or "", sample.text or "") for sample in kept]
+        kept, strips, wrong = _strips(maker, rows[start : start + _CHUNK])
+        unreadable |= wrong
         if reader.language is None:
-            found = reader.read(images, batch_size)
+            found = reader.read_strips(strips, batch_size)
         else:
-            found, paths = reader.read_both(images, batch_size)
-            greedy += [Prediction(*one, *reading) for one, reading in zip(known, paths, strict=True)]
-        predictions += [Prediction(*one, *reading) for one, reading in zip(known, found, strict=True)]
+            found, paths = reader.read_both(strips, batch_size)
+            greedy += map(partial(_prediction, maker.samples), kept, paths)
+        predictions += map(partial(_prediction, maker.samples), kept, found)
     return predictions, greedy, unreadable
 
 
-def _load(sample: Sample, unreadable: dict[str, str]) -> np.ndarray | None:
-    """Decoded image, or None and a message in `unreadable`."""
-    try:
-        image: np.ndarray = sample.load()
-    except UserError as error:
-        unreadable[sample.id] = str(error)
-        return None
-    return image
+def _prediction(samples: Samples, row: int, reading: tuple[str, float]) -> Prediction:
+    name, page, writer, text = (samples.cell(column, row) or "" for column in ("id", "page", "writer", "text"))
+    return Prediction(name, page, writer, text, *reading)
+
+
+def _strips(maker: StripMaker, rows: Sequence[int]) -> tuple[list[int], list[np.ndarray], dict[str, str]]:
+    """Rows whose image can be read, their strips, and messages on the others by id."""
+    import torch
+
+    made = list(zip(rows, maker.strips(rows, torch.get_num_threads()), strict=True))
+    readable = [(row, strip) for row, strip in made if not isinstance(strip, str)]
+    wrong = {str(maker.samples.cell("id", row)): reason for row, reason in made if isinstance(reason, str)}
+    return [row for row, _ in readable], [strip for _, strip in readable], wrong

@@ -116,15 +116,16 @@ def _report(out: Path, table: Any, model: Path, page: Path, real: str) -> Path:
     """Writes the report and its pictures."""
     from htr_ssl.config import PretrainConfig
     from htr_ssl.config.yaml_files import load_config
-    from htr_ssl.data.loading import prepare, read_samples, rows_of
+    from htr_ssl.data.loading import StripMaker, read_samples, rows_of
     from htr_ssl.experiments import pictures, report
     from htr_ssl.experiments.evaluate import PREDICTIONS, read_predictions
     from htr_ssl.look import views
 
     data = table.config.data
     samples = read_samples(data)
-    shown = [samples[row] for row in rows_of(samples, "train", labelled=True)[:240:16]]
-    sheet = pictures.sheet([prepare(s.load(), data)[:, :, 0] for s in shown], [str(s.text) for s in shown])
+    maker, texts = StripMaker(samples, data), samples.column("text")
+    shown = rows_of(samples, "train", labelled=True)[:240:16]
+    sheet = pictures.sheet([maker.strip(row)[:, :, 0] for row in shown], [str(texts[row]) for row in shown])
     write_bytes(out / "pictures" / "lines.png", sheet)
     methods = []
     for name in METHODS:
@@ -136,7 +137,7 @@ def _report(out: Path, table: Any, model: Path, page: Path, real: str) -> Path:
     by_id = {name: row for row, name in enumerate(samples.column("id"))}
     wrong = [p for p in predictions if p.read != p.written][:6]
     right = [p for p in predictions if p.read == p.written][:4]
-    images = [prepare(samples[by_id[p.id]].load(), data)[:, :, 0] for p in right + wrong]
+    images = [maker.strip(by_id[p.id])[:, :, 0] for p in right + wrong]
     result = out / "transcription" / page.stem
     sections = [
         report.Section("What was done", [report.text(_INTRODUCTION)]),

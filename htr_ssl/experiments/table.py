@@ -119,9 +119,9 @@ class _Runner:
         model = finetune.run(stages.adopted(config, folder), folder, self.progress)
         hardware = self.config.train.device, self.config.train.threads
         report, unit = self.config.report, self.config.interval_unit
-        result = evaluate(model, None, report, cell.folder, *hardware, unit=unit, lm="none")
+        result = evaluate(model, config.data, report, cell.folder, *hardware, unit=unit, lm="none")
         if self.config.lm:
-            result["with_lm"] = evaluate(model, None, report, cell.folder / "with_lm", *hardware, unit=unit)
+            result["with_lm"] = evaluate(model, config.data, report, cell.folder / "with_lm", *hardware, unit=unit)
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         subset = subsets.read(folder / "subset.txt")
         labels = {"labels": summary.get("labels", len(subset)), "labels_drawn": len(subset)}

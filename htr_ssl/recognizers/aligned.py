@@ -73,8 +73,13 @@ def read_aligned(reader: Reader, images: Sequence[np.ndarray], batch_size: int =
         images: uint8, (H, W) gray or (H, W, 3) RGB.
         batch_size: most images read at once.
     """
+    return strips_aligned(reader, reader.prepared(images), batch_size)
+
+
+def strips_aligned(reader: Reader, strips: Sequence[np.ndarray], batch_size: int = 32) -> list[Reading]:
+    """The same of images that `prepare` has brought to the model's height."""
     readings = []
-    for one in align(reader, images, batch_size):
+    for one in align(reader, strips, batch_size):
         if one.spans is None:
             readings.append(Reading(one.text, one.confidence))
             continue
@@ -86,9 +91,9 @@ def read_aligned(reader: Reader, images: Sequence[np.ndarray], batch_size: int =
     return readings
 
 
-def align(reader: Reader, images: Sequence[np.ndarray], batch_size: int = 32) -> list[Aligned]:
-    """Texts of images of lines with the frames of every character; see `read_aligned`."""
-    read, scores = reader.read_scored(images, batch_size)
+def align(reader: Reader, strips: Sequence[np.ndarray], batch_size: int = 32) -> list[Aligned]:
+    """Texts of lines with the frames of every character; see `strips_aligned`."""
+    read, scores = reader.read_scored(strips, batch_size)
     texts = [normalise(text) for text, _ in read]
     labels = [_label(reader, text) for text in texts]
     rows = [i for i, label in enumerate(labels) if label and frames_needed(label) <= len(scores[i])]

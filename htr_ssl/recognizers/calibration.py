@@ -58,18 +58,18 @@ class Reliability(NamedTuple):
     size: NDArray[Any]
 
 
-def judge(reader: Reader, images: Sequence[NDArray[Any]], texts: Sequence[str]) -> Judged:
-    """Reads images, as `transcribe` does, and compares each character with the transcription.
+def judge(reader: Reader, strips: Sequence[NDArray[Any]], texts: Sequence[str]) -> Judged:
+    """Reads lines, as `transcribe` does, and compares each character with the transcription.
 
     Args:
         reader: the recognizer.
-        images: uint8, (H, W) gray or (H, W, 3) RGB.
+        strips: images that `prepare` has brought to the model's height.
         texts: what is written in them.
     """
     confidences, hits = [np.zeros(0)], [np.zeros(0, bool)]
-    for start in range(0, len(images), _CHUNK):
+    for start in range(0, len(strips), _CHUNK):
         part = slice(start, start + _CHUNK)
-        for one, written in zip(align(reader, images[part]), texts[part], strict=True):
+        for one, written in zip(align(reader, strips[part]), texts[part], strict=True):
             if one.spans is None:
                 continue
             right = np.zeros(len(one.text), bool)

@@ -20,7 +20,7 @@ from htr_ssl import model_file
 from htr_ssl.config import DataConfig
 from htr_ssl.data import synthetic
 from htr_ssl.data.batch import Images
-from htr_ssl.data.loading import collate, prepare
+from htr_ssl.data.loading import StripMaker, collate
 from htr_ssl.data.reading import read
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
@@ -144,8 +144,8 @@ def _images(header: dict[str, Any], lines: str | None) -> tuple[list[Images], li
     rows = [row for row, split in enumerate(samples.column("split")) if lines is None or split != "test"]
     if not rows:
         raise UserError(f"{lines}: all its images are test images; give others to measure 8 bits on")
-    count = min(len(rows), 2 * _MEASURED)
-    strips = [prepare(samples[rows[i * len(rows) // count]].load(), data) for i in range(count)]
+    count, maker = min(len(rows), 2 * _MEASURED), StripMaker(samples, data)
+    strips = [maker.strip(rows[i * len(rows) // count]) for i in range(count)]
     return _batches(strips[::2]), _batches(strips[1::2] or strips)
 
 

@@ -143,18 +143,18 @@ class Reader:
                 results[row] = reading
         return results
 
-    def read_both(self, images: Sequence[np.ndarray], batch_size: int = 32) -> tuple[Readings, Readings]:
-        """Texts with the language model, and those of the likeliest paths; see `read`."""
-        scores = self.scores(self.prepared(images), batch_size)
+    def read_both(self, strips: Sequence[np.ndarray], batch_size: int = 32) -> tuple[Readings, Readings]:
+        """Texts with the language model, and those of the likeliest paths; see `read_strips`."""
+        scores = self.scores(strips, batch_size)
         paths: Readings = []
         for one in scores:
             ((indices, confidence),) = ctc.greedy(torch.from_numpy(one)[:, None], torch.tensor([len(one)]))
             paths.append((self.charset.decode(indices), confidence))
         return [found[0][:2] for found in self._decoded(scores, 1)], paths
 
-    def read_scored(self, images: Sequence[np.ndarray], batch_size: int = 32) -> tuple[Readings, list[np.ndarray]]:
-        """Texts, see `read`, and the log-posteriors (T, K) that they come from."""
-        scores = self.scores(self.prepared(images), batch_size)
+    def read_scored(self, strips: Sequence[np.ndarray], batch_size: int = 32) -> tuple[Readings, list[np.ndarray]]:
+        """Texts, see `read_strips`, and the log-posteriors (T, K) that they come from."""
+        scores = self.scores(strips, batch_size)
         if self._decoder is not None:
             return [found[0][:2] for found in self._decoded(scores, 1)], scores
         readings: Readings = []
@@ -209,6 +209,10 @@ class Reader:
         logits, lengths = self._logits(strips)
         scores = logits.float().log_softmax(2).cpu().numpy()
         return [scores[:length, row].copy() for row, length in enumerate(lengths.tolist())]
+
+    def formatted(self, data: DataConfig) -> DataConfig:
+        """The data with its images in the format of the model, whose strips this reads."""
+        return data.model_copy(update={name: getattr(self._data, name) for name in ("height", "channels", "max_width")})
 
     def prepared(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Images brought to the height of the model."""

@@ -2,9 +2,12 @@ import json
 
 import pytest
 from handmade import predictions, write_words
+from typer.testing import CliRunner
 
+from htr_ssl.cli import app
 from htr_ssl.config import DataConfig, FinetuneConfig
-from htr_ssl.data.loading import read_samples, rows_of
+from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.sample import Sample
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import Prediction, evaluate, grouping, read_predictions, score, write_predictions
 from htr_ssl.files import sha256
@@ -41,6 +44,27 @@ def test_result_is_what_the_reader_read(trained, tmp_path):
     assert (result["fraction"], result["seed"], result["split"], result["level"]) == (0.5, 3, "test", "word")
     assert result["model_sha256"] == sha256(model.read_bytes())
     assert len(result["subset_sha256"]) == 64
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_scoring_from_the_cache_of_a_training_is_the_same(trained, tmp_path, monkeypatch):
+    """Without decoding any image but the damaged one, whose reason is asked for again."""
+    model, data = trained
+    result = evaluate(model, out=tmp_path / "plain", device="cpu")
+    cached = data.model_copy(update={"cache": str(tmp_path / "cache")})
+    samples = read_samples(cached)
+    Strips(samples, rows_of(samples, "train", labelled=True), cached)  # as a training makes them
+    decoded, load = [], Sample.load
+    monkeypatch.setattr(Sample, "load", lambda sample: decoded.append(sample.id) or load(sample))
+    again = evaluate(model, cached, out=tmp_path / "cached", device="cpu")
+    assert decoded == ["w12.png"]
+    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+    run = CliRunner().invoke(app, ["evaluate", str(model), "--cache", cached.cache, "--out", str(tmp_path / "command")])
+    assert run.exit_code == 1, run.output  # one image is not scored
+    assert set(decoded) == {"w12.png"}
+    files = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("plain", "cached", "command")]
+    assert files[0] == files[1] == files[2]
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_unreadable_images_and_unseen_characters_are_named(trained):

@@ -1,5 +1,6 @@
 import csv
 import json
+from collections import Counter
 
 import pytest
 from handmade import write_words
@@ -7,6 +8,7 @@ from handmade import write_words
 from htr_ssl import model_file
 from htr_ssl.config import TableConfig
 from htr_ssl.config.yaml_files import dump_config
+from htr_ssl.data.sample import Sample
 from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, table
@@ -44,6 +46,20 @@ def whole(words, tmp_path_factory):
     rows = {**ROWS, "both": [METHOD, SYNTHETIC]}
     config = make(words, rows=rows, fractions=[1.0, 0.2], seeds={0.2: [1, 0], 1.0: [0]})
     return table.run(config, out, progress=False)
+
+
+def test_with_data_cache_every_image_is_decoded_once_and_the_scores_are_the_same(words, tmp_path, monkeypatch):
+    decoded, load = Counter(), Sample.load
+    monkeypatch.setattr(Sample, "load", lambda sample: decoded.update([sample.id]) or load(sample))
+    found = []
+    for name, cache in (("plain", None), ("cached", str(tmp_path / "cache"))):
+        config = make(words, rows={"supervised": []})
+        config = config.model_copy(update={"data": config.data.model_copy(update={"cache": cache})})
+        decoded.clear()
+        (cell,) = table.run(config, tmp_path / name, progress=False).cells
+        found.append((cell.result["cer"], (cell.folder / "predictions.csv").read_bytes()))
+    assert found[0] == found[1]
+    assert set(decoded.values()) == {1}
 
 
 def test_every_cell_is_there(whole):

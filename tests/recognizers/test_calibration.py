@@ -44,10 +44,11 @@ def test_few_or_one_sided_characters_move_little():
 def test_a_character_is_right_if_the_alignment_pairs_it_with_itself(tmp_path):
     reader = Reader.load(random_model(tmp_path / "model.safetensors"), "cpu")
     read = [reading.text for reading in read_aligned(reader, IMAGES)]
-    exact = calibration.judge(reader, IMAGES, read)
+    strips = reader.prepared(IMAGES)
+    exact = calibration.judge(reader, strips, read)
     assert exact.right.all()
     assert len(exact.right) == sum(len(text) for text in read)
-    wrong = calibration.judge(reader, IMAGES, ["" for _ in read])
+    wrong = calibration.judge(reader, strips, ["" for _ in read])
     assert not wrong.right.any()
     assert (wrong.confidence == exact.confidence).all()
 
