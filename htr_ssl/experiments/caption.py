@@ -132,8 +132,10 @@ def _labels(table: Table, results: list[dict[str, Any]]) -> list[str]:
             _range(result[key] for result in found if result.get(key) is not None)
             for key in ("labels", "labels_drawn", "labels_selection")
         )
+        asked = _range(result["labels_lm"] for result in found if result.get("labels_lm") is not None)
         left = f" (of {drawn} drawn; the others cannot be learnt)" if drawn not in ("?", labels) else ""
         select = f", {chosen} of validation" if chosen != "?" else ""
+        select += f", {asked} of validation for the language model" if config.lm and asked != "?" else ""
         seeds = _join(plan.seeds_of(config, fraction))
         counts.append(f"{percent(fraction)}: {labels} labels{left}{select}, seeds {seeds}")
     by = "" if config.subset_by == "sample" else f" of whole {config.subset_by}s"

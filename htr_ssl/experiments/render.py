@@ -207,7 +207,7 @@ def csv_text(table: Table) -> str:
 def cells_csv(table: Table) -> str:
     """One line per cell, in the order they run; rates in [0, 1]."""
     names = shown(table.config.data.level)
-    keys = [*names, "n", "split", "labels", "labels_selection", "empty"]
+    keys = [*names, "n", "split", "labels", "labels_selection", "labels_lm", "empty"]
     keys += ["subset_sha256", "model_sha256", "cell_seconds"]
     more = [f"{name} with LM" for name in names] if table.config.lm else []
     rows = []

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from htr_ssl.experiments.caption import PARTS, caption
 from htr_ssl.experiments.evaluate import Prediction
 from htr_ssl.experiments.marks import marked
-from htr_ssl.experiments.render import grid
+from htr_ssl.experiments.render import compute_grid, grid
 from htr_ssl.experiments.statistics import Table, shown
 from htr_ssl.files import write_text
 from htr_ssl.webpage import part, picture_source, render
@@ -78,7 +78,8 @@ def table(results: Table) -> Markup:
         (PARTS[probe] if results.divided and metric == metrics[0] else "", *grid(results, metric, probe))
         for probe, metric in product(results.config.probes, metrics)
     ]
-    return part("results", grids=grids, caption=caption(results))
+    costs = [compute_grid(results, probe) for probe in results.config.probes]
+    return part("results", grids=grids, costs=[cost for cost in costs if cost[1]], caption=caption(results))
 
 
 def predictions_section(

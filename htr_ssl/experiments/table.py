@@ -125,7 +125,7 @@ class _Runner:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         subset = subsets.read(folder / "subset.txt")
         labels = {"labels": summary.get("labels", len(subset)), "labels_drawn": len(subset)}
-        labels["labels_selection"] = summary.get("labels_selection")
+        labels |= {key: summary.get(key) for key in ("labels_selection", "labels_lm")}
         cost = compute.of_runs(stages.trainings(self.config, self.out, cell))
         return result | labels | {"row": cell.row, "training_seconds": summary.get("seconds"), "cost": cost}
 

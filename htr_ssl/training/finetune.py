@@ -104,6 +104,8 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     summary = engine.summary(checks, train, device, config.train)
     learnt = len(set(rows).intersection(train.rows))
     summary |= {"labels": learnt, "labels_selection": 0 if last or validation is None else len(validation)}
+    chosen = _share(samples, config, known) if last and known else list(range(len(known)))
+    summary["labels_lm"] = len(chosen) if config.lm and len(chosen) >= equip.FEW else 0
     model_file.save(
         path,
         state,
@@ -113,7 +115,8 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         | {"init": named, "method": _method(config)}
         | transductive
         | {"fraction": config.fraction, "seed": config.seed, "labels": len(train)}
-        | {"select": config.select, "subset_by": config.subset_by, "labels_selection": summary["labels_selection"]}
+        | {"select": config.select, "subset_by": config.subset_by}
+        | {key: summary[key] for key in ("labels_selection", "labels_lm")}
         | {"pseudo_sha256": pseudo.digest(pseudo.read(config.pseudo)) if config.pseudo else None}
         | {"data": config.data.model_dump(exclude={"cache"}), "level": config.data.level}
         | {"max_width": config.data.max_width}
@@ -121,7 +124,6 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
         | {"subset_sha256": subset_hash, "normalisation": tokens.rule(samples.facts)}
         | {"val_cer": checks.best if validation else None},
     )
-    chosen = _share(samples, config, known) if last and known else list(range(len(known)))
     if config.lm:
         init = Path(config.init) if config.init else None
         equip.equip(path, config.lm, texts, validation, chosen, init, config.train.device)

@@ -14,7 +14,7 @@ from htr_ssl import model_file
 from htr_ssl.config import DataConfig, FinetuneConfig, PluginConfig, PretrainConfig, Stage, TableConfig
 from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
-from htr_ssl.experiments import budget, final_runs, plan, render, table
+from htr_ssl.experiments import budget, final_runs, plan, render, report, table
 from htr_ssl.experiments.rows import MATCHED
 from htr_ssl.training import engine, finetune, pretrain
 
@@ -334,6 +334,7 @@ def test_a_supervised_row_of_the_same_compute_stands_beside_methods(words, tmp_p
         f"row {MATCHED} has as many passes as the most expensive row: no stages, 10 steps".replace("_", "\\_") in text
     )
     assert "| per cell | encoder passes | images seen | device seconds |" in text
+    assert "device seconds" in report.table(done)
     assert "| byol | 40 | 24 | " in text
     for row in csv.DictReader(io.StringIO(render.csv_text(done))):
         assert float(row["encoder_passes"]) == cost[row["row"]]

@@ -83,7 +83,11 @@ def test_a_table_says_what_is_read_with_and_without(tmp_path):
     head, rows = render.grid(made, "cer")
     assert head == ["CER [%]", "50 %", "50 %, with LM"]
     assert rows[0][2].text == f"{100 * stored['with_lm']['cer']:.1f}"
-    assert "own labels" in (tmp_path / "table" / "table.md").read_text(encoding="utf-8")
+    text = (tmp_path / "table" / "table.md").read_text(encoding="utf-8")
+    assert "own labels" in text
+    summary = json.loads((cell.folder / "finetune" / "summary.json").read_text())
+    assert (stored["labels_selection"], stored["labels_lm"]) == (0, summary["labels_lm"])  # select=last
+    assert f"{stored['labels_lm']} of validation for the language model" in text
     assert render.latex(made).count(r"\begin{tabular}{lrr}") == 1
     assert render.cells_csv(made).splitlines()[0].endswith("cer with LM,wer with LM,error")
 
