@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from htr_ssl import plugins
+from htr_ssl.errors import UserError
 from htr_ssl.layout.document import Line
 from htr_ssl.text.direction import Direction
 
@@ -21,11 +22,12 @@ def segmenter(name: str, direction: Direction = "ltr") -> Callable[[np.ndarray],
     """The function that finds the lines of a page image.
 
     Args:
-        name: of a module in `htr_ssl.pages.segment`, or a `.safetensors` file that `htr-ssl segment train` wrote.
+        name: of a module in `htr_ssl.pages.segment`, or a `.safetensors` file that `htr-ssl segment train` wrote. What
+            stands after `=` goes to the module's `at`: `kraken=ENV/bin/python`.
         direction: of the script that will be read; columns and cells are ordered by it where the finder can.
 
     Raises:
-        UserError: no such module or file.
+        UserError: no such module or file, or the module takes nothing after `=`.
     """
     if name.endswith(".safetensors"):
         from htr_ssl.pages.finder.weights import load
@@ -33,6 +35,10 @@ def segmenter(name: str, direction: Direction = "ltr") -> Callable[[np.ndarray],
 
         found: Callable[..., list[Line]] = partial(find, load(Path(name)).fused())
     else:
-        found = plugins.load(FOLDER, name).segment
+        plain, _, given = name.partition("=")
+        module = plugins.load(FOLDER, plain)
+        if given and not hasattr(module, "at"):
+            raise UserError(f"{name}: the line finder {plain} takes nothing after '='; leave it out")
+        found = module.at(given) if given else module.segment
     takes = "direction" in inspect.signature(found).parameters
     return partial(found, direction="ltr" if direction == "ltr" else "rtl") if takes else found
