@@ -24,8 +24,8 @@ from htr_ssl.text.lm import END, UNKNOWN, LanguageModel
 
 GROUP = 64
 """Images decoded together."""
-ROWS = 1 << 16
-"""Most states whose probabilities are kept at hand."""
+FIRST_ROWS, ROWS = 256, 1 << 16
+"""States whose probabilities are kept at hand: room for so many at first, and the most."""
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _DEAD = (np.uint64(1), np.uint64(2))  # hashes of a prefix of probability 0 and of its parent: they equal no other
 
@@ -86,8 +86,6 @@ class _Lookup:
     """Probabilities of all classes after the states that the search meets, worked out once each.
 
     Attributes:
-        values: (rows, K), natural logarithms; class 0 stands for the text's end.
-        after: (rows, K), states behind.
         lock: held while one thread searches.
     """
 
@@ -100,11 +98,23 @@ class _Lookup:
 
     def _clear(self) -> None:
         self._row = np.full(len(self._model.symbol), -1, np.int32)
-        self.values = np.zeros((256, len(self._symbols)), np.float32)
-        self.after = np.zeros((256, len(self._symbols)), np.int32)
+        self._values = np.zeros((FIRST_ROWS, len(self._symbols)), np.float32)
+        self._after = np.zeros((FIRST_ROWS, len(self._symbols)), np.int32)
         self._used = 0
 
-    def rows(self, states: Array) -> Array:
+    def values(self, states: Array, classes: Array | int) -> Array:
+        """Natural logarithms of the probabilities of classes after states; class 0 stands for the text's end."""
+        rows = self._rows(states)  # first: this may put the arrays into new ones
+        values: Array = self._values[rows, classes]
+        return values
+
+    def after(self, states: Array, classes: Array) -> Array:
+        """States behind classes after states."""
+        rows = self._rows(states)
+        after: Array = self._after[rows, classes]
+        return after
+
+    def _rows(self, states: Array) -> Array:
         """Rows of states, of any shape; they hold until the next call."""
         found = self._row[states]
         if found.min(initial=0) >= 0:
@@ -114,13 +124,13 @@ class _Lookup:
             found = self._row[states]
         new = np.unique(states[found < 0])
         end = self._used + len(new)
-        if end > len(self.values):
-            more = max(end, 2 * len(self.values)) - len(self.values)
-            self.values = np.concatenate([self.values, np.zeros((more, len(self._symbols)), np.float32)])
-            self.after = np.concatenate([self.after, np.zeros((more, len(self._symbols)), np.int32)])
+        if end > len(self._values):
+            more = max(end, 2 * len(self._values)) - len(self._values)
+            self._values = np.concatenate([self._values, np.zeros((more, len(self._symbols)), np.float32)])
+            self._after = np.concatenate([self._after, np.zeros((more, len(self._symbols)), np.int32)])
         values, after = self._model.rows(new)
-        self.values[self._used : end] = values[:, self._symbols]
-        self.after[self._used : end] = after[:, self._symbols]
+        self._values[self._used : end] = values[:, self._symbols]
+        self._after[self._used : end] = after[:, self._symbols]
         self._row[new] = np.arange(self._used, end)
         self._used = end
         return self._row[states]
@@ -263,8 +273,7 @@ class Decoder:
             grown[line[there], above[there], place[there].argmax(1)] = 0
         prior = np.broadcast_to(beam.prior[:, :, None] + self.options.beta, grown.shape)
         if self._lookup is not None:
-            row = self._lookup.rows(beam.state)
-            prior = prior + self.options.alpha * self._lookup.values[row[:, :, None], top[:, None, :]]
+            prior = prior + self.options.alpha * self._lookup.values(beam.state[:, :, None], top[:, None, :])
         with np.errstate(divide="ignore"):
             kept = np.log(blank + ink) + beam.prior
             longer = np.log(grown) + prior
@@ -303,7 +312,7 @@ class Decoder:
         own[dead], parent[dead] = _DEAD
         state = np.take_along_axis(beam.state, source, 1)
         if self._lookup is not None:
-            state = np.where(stays, state, self._lookup.after[self._lookup.rows(state), added])
+            state = np.where(stays, state, self._lookup.after(state, added))
         scale = mass.max(1)
         new = _Beam(
             blank=blank / scale[:, None],
@@ -325,7 +334,7 @@ class Decoder:
         silent = np.array([image.silent for image in images])
         prior = beam.prior
         if self._lookup is not None:
-            prior = prior + self.options.alpha * self._lookup.values[self._lookup.rows(beam.state), 0]
+            prior = prior + self.options.alpha * self._lookup.values(beam.state, 0)
         with np.errstate(divide="ignore"):
             posterior = np.log(beam.blank + beam.ink) + (beam.scale + silent)[:, None]
         score = posterior + prior

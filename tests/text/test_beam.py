@@ -115,6 +115,17 @@ def test_few_rows_at_hand_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert beam.Decoder(CHARSET, MODEL)(images) == wanted
 
 
+@pytest.mark.parametrize("first", [1, 2, 3, 5])
+@pytest.mark.parametrize("most", [0, 7, 1 << 16])
+def test_rows_that_grow_at_any_moment_change_nothing(monkeypatch: pytest.MonkeyPatch, first: int, most: int) -> None:
+    texts = [posteriors(seed, frames, classes=4) for seed, frames in enumerate([1, 2, 3, 5, 9] * 3)]
+    expected = [beam.Decoder(CHARSET, MODEL)([text], 3)[0] for text in texts]
+    monkeypatch.setattr(beam, "FIRST_ROWS", first)
+    monkeypatch.setattr(beam, "ROWS", most)
+    decoder = beam.Decoder(CHARSET, MODEL)
+    assert [decoder([text], 3)[0] for text in texts] == expected
+
+
 def test_threads_may_share_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beam, "ROWS", 8)
     images = [[posteriors(10 * part + seed, 25) for seed in range(6)] for part in range(8)]
