@@ -28,6 +28,7 @@ def transcribe(
     keep_junk: Annotated[bool, typer.Option("--keep-junk", help="Keep found lines that hold no certain text.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace also files that somebody changed.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Pages at a time; 0 = one per core.")] = 0,
+    engine: Annotated[str, typer.Option(help="local: this machine; ray: all machines of a Ray cluster.")] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which pages would be read.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     language_model: Annotated[
@@ -40,13 +41,18 @@ def transcribe(
 
     Every page of TIFF and PDF files is read. Pages already done with this model are skipped, further formats are
     written from the text that is there. Files that you corrected stay as they are; what is new lies beside them. What
-    could not be read is named at the end, and `summary.html` shows the pages in doubt first.
+    could not be read is named at the end, and `summary.html` shows the pages in doubt first. What a million pages cost,
+    and how to read them on many machines, is in docs/scale.md.
 
     Example: `htr-ssl transcribe runs/finetune/model.safetensors scans --out text --format txt,alto,pdf`
     """
     model, inputs = _model_and_pages(given)
     if lines not in ("given", "found"):
         raise UserError(f"--lines {lines}: give given or found")
+    if engine not in ("local", "ray"):
+        raise UserError(f"--engine {engine}: give local or ray")
+    if engine == "ray" and device not in ("auto", "cpu"):
+        raise UserError(f"--engine ray reads on the cores of the cluster; leave out --device {device}")
     from functools import partial
 
     from htr_ssl.cli.show import pages_bar
@@ -57,7 +63,7 @@ def transcribe(
     from htr_ssl.recognizers.aligned import read_aligned
     from htr_ssl.recognizers.reader import Reader
 
-    reader = Reader.load(model, device, lm=language_model)
+    reader = Reader.load(model, "cpu" if engine == "ray" else device, lm=language_model)
     formats = [name.strip() for name in format.split(",") if name.strip()]
     options = Options("found" if lines == "found" else "given", min_confidence, keep_junk)
     with pages_bar(quiet) as progress:
@@ -73,7 +79,8 @@ def transcribe(
             direction=reader.charset.direction,
             options=options,
             overwrite=overwrite,
-            jobs=jobs or cores(),
+            jobs=jobs or (0 if engine == "ray" else cores()),
+            engine="ray" if engine == "ray" else "local",
             dry_run=dry_run,
             summary=True,
         )

@@ -45,6 +45,7 @@ class OnnxNetwork:
         """
         if not path.is_file():
             raise UserError(f"{path}: there is no such file; htr-ssl export MODEL.safetensors {path} makes it")
+        self._path = path.resolve()
         runtime = extra("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1  # the reader's threads have a batch each
@@ -56,6 +57,9 @@ class OnnxNetwork:
             self.header: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map[KEY])
         except (KeyError, ValueError) as error:
             raise UserError(f"{path}: it is not of htr-ssl export, its header is missing") from error
+
+    def __reduce__(self) -> tuple[type[OnnxNetwork], tuple[Path]]:
+        return OnnxNetwork, (self._path,)  # another process opens the file by itself
 
     def __call__(self, images: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W), (N,) -> logits (T, N, K), lengths (N,)."""

@@ -182,6 +182,9 @@ class Decoder:
     def __post_init__(self) -> None:
         self._lookup = None if self.model is None else _Lookup(self.model, self.charset)
 
+    def __reduce__(self) -> tuple[type[Decoder], tuple[Charset, LanguageModel | None, Options]]:
+        return Decoder, (self.charset, self.model, self.options)  # a copy in another process looks up by itself
+
     def weighted(self, options: Options) -> Decoder:
         """A decoder with other options that shares what this one has looked up."""
         other = replace(self, options=options)
