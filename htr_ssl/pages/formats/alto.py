@@ -86,14 +86,14 @@ def _new(page: Page, folder: Path) -> etree._Element:
 
 
 def _tags(root: etree._Element, page: Page, ids: Ids) -> dict[str, str]:
-    """Tags for the kinds of lines, as kraken and eScriptorium write them; id of each."""
+    """Tags for the kinds of lines, as kraken writes them and needs them to take them for kinds; id of each."""
     kinds = sorted({line.kind for line in page.lines if line.kind is not None})
     if not kinds:
         return {}
     element = _add(root, "Tags")
     result = {kind: ids.new(f"kind_{kind}", "kind") for kind in kinds}
     for kind, name in result.items():
-        _add(element, "OtherTag", ID=name, LABEL=kind, TYPE="line")
+        _add(element, "OtherTag", ID=name, LABEL=kind, TYPE="type")
     return result
 
 

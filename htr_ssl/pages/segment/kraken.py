@@ -46,7 +46,7 @@ def segment(image: np.ndarray, direction: str = "ltr", python: str | None = None
         return Found(notes=[f"the image has only {width} x {height} pixels: too small for a line of text"])
     if max(height, width) > _LONGEST * min(height, width):
         return Found(notes=[f"the image has {width} x {height} pixels: a strip, not a page"])
-    stated = _started(_interpreter(python), os.getpid()).lines(image, direction)
+    stated = _started(interpreter(python), os.getpid()).lines(image, direction)
     regions: dict[str, str] = {}  # kraken's own names are chances
     lines = []
     for number, line in enumerate(stated, 1):
@@ -62,8 +62,12 @@ def at(python: str) -> Callable[..., Found]:
     return partial(segment, python=python)
 
 
-def _interpreter(given: str | None) -> str:
-    """Path of the Python to run."""
+def interpreter(given: str | None = None) -> str:
+    """Path of the Python to run: the one given, else what `HTR_SSL_KRAKEN` names.
+
+    Raises:
+        UserError: none is named, or it is not there.
+    """
     named = given or os.environ.get(VARIABLE, "")
     if not named:
         raise UserError(
