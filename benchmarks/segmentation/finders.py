@@ -74,6 +74,10 @@ def row(key: str, name: str, rows: list[dict[str, Any]]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
+def _all_last(item: tuple[tuple[str, str], Any]) -> tuple[bool, tuple[str, str]]:
+    return item[0][0] == "all", item[0]
+
+
 def main() -> None:
     """Measures what is missing and prints all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -97,9 +101,10 @@ def main() -> None:
             write_json(options.out, {"model": options.model, "hardware": hardware("cpu"), "rows": known})
     tables = defaultdict[tuple[str, str], list[dict[str, Any]]](list)
     for item in known:
-        tables[item["corpus"], item["finder"]].append(item)
+        for key in (item["corpus"], "all"):
+            tables[key, item["finder"]].append(item)
     print(f"| {' | '.join(TITLES)} |\n|{' --- |' * len(TITLES)}")
-    print("\n".join(row(*key, rows) for key, rows in sorted(tables.items())))
+    print("\n".join(row(*key, rows) for key, rows in sorted(tables.items(), key=_all_last)))
 
 
 if __name__ == "__main__":
