@@ -66,6 +66,7 @@ class Reader:
         self.charset = Charset.of_model(header)
         self.device = device
         self._bf16 = bf16
+        self._shares = torch.get_num_threads()  # a copy in another process cuts the same batches
         self.use(language)
         self._data = DataConfig(height=header["height"], channels=header["channels"], max_width=header["max_width"])
 
@@ -224,10 +225,9 @@ class Reader:
     ) -> Iterator[tuple[list[int], list[Result]]]:
         """Positions of each batch and what `work` makes of it, the widest images first."""
         on_cpu = self.device.type == "cpu"
-        workers = torch.get_num_threads() if on_cpu else 1
         widths = [strip.shape[1] for strip in strips]
-        batches = batches_of(widths, batch_size, CPU_AREA if on_cpu else AREA, workers)
-        with _pool(min(workers, len(batches))) as run:
+        batches = batches_of(widths, batch_size, CPU_AREA if on_cpu else AREA, self._shares if on_cpu else 1)
+        with _pool(min(torch.get_num_threads(), len(batches)) if on_cpu else 1) as run:
             yield from zip(batches, run(work, ([strips[i] for i in batch] for batch in batches)), strict=True)
 
     def _alternatives(

@@ -1,5 +1,7 @@
 """Reading: the same texts alone, together, with any number of threads and with norms folded; bounded batches."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,16 @@ def test_a_text_is_the_same_alone_together_and_with_any_number_of_threads(tmp_pa
         assert [value for _, value in together] == pytest.approx([value for _, value in alone], abs=1e-4)
         assert torch.get_num_threads() == count
     assert reader.read([]) == []
+
+
+def test_a_copy_in_a_process_with_fewer_threads_reads_the_same_to_the_last_bit(tmp_path, threads):
+    reader = Reader.load(random_model(tmp_path / "model.safetensors"), "cpu", threads=3)
+    copy = pickle.loads(pickle.dumps(reader))
+    strips = reader.prepared(IMAGES)
+    wanted = [reader.scores(strips[:count]) for count in (2, 3, 12)]
+    torch.set_num_threads(1)
+    for count, scores in zip((2, 3, 12), wanted, strict=True):
+        assert all(map(np.array_equal, copy.scores(strips[:count]), scores))
 
 
 def test_a_failing_image_leaves_the_threads_as_they_were(tmp_path, threads):
