@@ -27,7 +27,7 @@ def segmenter(name: str, direction: Direction = "ltr") -> Callable[[np.ndarray],
         direction: of the script that will be read; columns and cells are ordered by it where the finder can.
 
     Raises:
-        UserError: no such module or file, or the module takes nothing after `=`.
+        UserError: no such module or file, the module takes nothing after `=`, or what it needs is missing.
     """
     if name.endswith(".safetensors"):
         from htr_ssl.pages.finder.weights import load
@@ -37,8 +37,9 @@ def segmenter(name: str, direction: Direction = "ltr") -> Callable[[np.ndarray],
     else:
         plain, _, given = name.partition("=")
         module = plugins.load(FOLDER, plain)
-        if given and not hasattr(module, "at"):
+        at = getattr(module, "at", None)
+        if given and at is None:
             raise UserError(f"{name}: the line finder {plain} takes nothing after '='; leave it out")
-        found = module.at(given) if given else module.segment
+        found = at(given) if at is not None else module.segment
     takes = "direction" in inspect.signature(found).parameters
     return partial(found, direction="ltr" if direction == "ltr" else "rtl") if takes else found

@@ -133,8 +133,10 @@ def test_a_missing_environment_is_one_sentence(tmp_path, monkeypatch):
     image, _ = page()
     with pytest.raises(UserError, match=r"pip install 'kraken>=7,<8', then set HTR_SSL_KRAKEN=ENV/bin/python"):
         kraken.segment(image)
+    with pytest.raises(UserError, match="needs an environment of its own"):
+        segmenter("kraken")  # before any page is read
     with pytest.raises(UserError, match="there is no such Python"):
-        segmenter(f"kraken={tmp_path / 'none'}")(image)
+        segmenter(f"kraken={tmp_path / 'none'}")
     with pytest.raises(UserError, match="takes nothing after '='"):
         segmenter("projection=x")
     with pytest.raises(UserError, match=r"kraken has ended .*No module named 'kraken.*to install it"):

@@ -58,8 +58,12 @@ def segment(image: np.ndarray, direction: str = "ltr", python: str | None = None
 
 
 def at(python: str) -> Callable[..., Found]:
-    """`segment` with the kraken of one environment."""
-    return partial(segment, python=python)
+    """`segment` with the kraken of one environment, by default the one that `HTR_SSL_KRAKEN` names.
+
+    Raises:
+        UserError: none is named, or it is not there.
+    """
+    return partial(segment, python=interpreter(python))
 
 
 def interpreter(given: str | None = None) -> str:
