@@ -31,7 +31,7 @@ from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import evaluate
 from htr_ssl.files import atomic_path, write_json, write_text
 from htr_ssl.models import shelf
-from htr_ssl.recognizers.aligned import read_aligned
+from htr_ssl.recognizers.aligned import strips_aligned
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.text.charset import Charset
 from htr_ssl.training import finetune, pseudo
@@ -288,8 +288,7 @@ def _read_all(out: Path, config: FinetuneConfig, rows: Sequence[int]) -> None:
         ids, pages = strips.ids(), samples.column("page")
         for start in range(0, len(strips), _CHUNK):
             part = range(start, min(start + _CHUNK, len(strips)))
-            images = [strip[..., 0] if strip.shape[2] == 1 else strip for strip in map(strips.strip, part)]
-            readings = read_aligned(reader, images)
+            readings = strips_aligned(reader, [strips.strip(i) for i in part])
             found += [
                 (ids[i], pages[strips.rows[i]] or "", one.text, one.confidence)
                 for i, one in zip(part, readings, strict=True)

@@ -131,8 +131,7 @@ def calibrate(path: Path, validation: Strips, chosen: Sequence[int], device: str
         return
     known, rows = validation.texts(), spread(chosen, language.MOST)
     reader = Reader.load(path, device)
-    images = [strip[..., 0] if strip.shape[2] == 1 else strip for strip in map(validation.strip, rows)]
-    judged = calibration.judge(reader, reader.prepared(images), [known[row] for row in rows])
+    judged = calibration.judge(reader, [validation.strip(row) for row in rows], [known[row] for row in rows])
     calibration.store(path, calibration.fit(judged))
 
 

@@ -4,14 +4,16 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from random_models import IMAGES, random_model
 from typer.testing import CliRunner
 
 from htr_ssl import model_file
 from htr_ssl.cli import app
-from htr_ssl.config import FinetuneConfig
+from htr_ssl.config import DataConfig, FinetuneConfig
+from htr_ssl.data.loading import Strips, read_samples
 from htr_ssl.recognizers import calibration, language
-from htr_ssl.recognizers.aligned import read_aligned
+from htr_ssl.recognizers.aligned import read_aligned, strips_aligned
 from htr_ssl.recognizers.calibration import Judged
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.text import kneser_ney
@@ -74,6 +76,29 @@ def test_a_fine_tuning_stores_what_its_validation_images_say(tmp_path, monkeypat
     result = CliRunner().invoke(app, again)
     assert result.exit_code == 0, result.output
     assert "calibration" in model_file.read_header(tmp_path / "again.safetensors")
+
+
+def test_a_training_calibrates_on_the_strips_it_has(tmp_path, monkeypatch):
+    """Levelled once, as whoever reads the images sees them: faint ink would get darker every time."""
+    for number, image in enumerate(IMAGES):
+        Image.fromarray((200 + image // 16).astype(np.uint8)).save(tmp_path / f"{number:02}.png")
+    data = DataConfig(source=str(tmp_path), height=32)
+    samples = read_samples(data)
+    strips = Strips(samples, range(len(samples)), data)
+    model = random_model(tmp_path / "model.safetensors")
+    seen = []
+    monkeypatch.setattr(equip, "FEW", 3)
+    monkeypatch.setattr(strips, "texts", lambda: ["a"] * len(strips))
+    judge = calibration.judge
+    monkeypatch.setattr(
+        calibration, "judge", lambda reader, given, texts: seen.extend(given) or judge(reader, given, texts)
+    )
+    equip.calibrate(model, strips, range(len(strips)), "cpu")
+    assert len(seen) == len(IMAGES)
+    assert all(np.array_equal(one, strips.strip(place)) for place, one in enumerate(seen))
+    read = Reader.load(model, "cpu")
+    known = [reading.text for reading in strips_aligned(read, seen)]
+    assert known == [reading.text for reading in read_aligned(read, [samples[row].load() for row in strips.rows])]
 
 
 def test_confidences_are_calibrated_and_the_text_is_the_same(tmp_path):
