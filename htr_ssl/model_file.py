@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from htr_ssl import plugins
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_bytes
+from htr_ssl.layers.contract import EncoderModule
 
 _KEY = "htr_ssl"
 _FORMAT = 1
@@ -73,20 +74,22 @@ def _whole(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
-def build_encoder(name: str, options: dict[str, Any], height: int, channels: int) -> Any:
+def build_encoder(name: str, options: dict[str, Any], height: int, channels: int) -> EncoderModule:
     """Encoder of the folder ``encoders`` with random weights."""
     module = plugins.load("htr_ssl.encoders", name)
-    return module.Encoder(module.Config(**options), height, channels)
+    encoder: EncoderModule = module.Encoder(module.Config(**options), height, channels)
+    return encoder
 
 
-def begin(encoder: Any) -> None:
+def begin(encoder: EncoderModule) -> None:
     """Loads published weights, if the encoder's options name some; for a training that starts from no file.
 
     Raises:
         UserError: they cannot be had.
     """
-    if hasattr(encoder, "load_pretrained"):
-        encoder.load_pretrained()
+    load = getattr(encoder, "load_pretrained", None)
+    if load is not None:
+        load()
 
 
 def encoder_header(encoder: dict[str, Any], height: int, channels: int) -> dict[str, Any]:

@@ -34,6 +34,7 @@ ORDER = [
     "handwriting",
     "data",
     "views",
+    "objective",
     "encoders",
     "methods",
     "recognizers",

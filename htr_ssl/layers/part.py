@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.layers.frames import Frames
 
 
-class BackboneAlone(nn.Module):
+class BackboneAlone(EncoderModule):
     """An encoder without its context model: its frames see their surroundings and not the whole line.
 
     Args:
@@ -20,13 +20,13 @@ class BackboneAlone(nn.Module):
         self.stride, self.height, self.in_channels = encoder.stride, encoder.height, encoder.in_channels
         self.out_dim = self.backbone_dim = encoder.backbone_dim
         self.backbone = encoder.backbone
-        self.frames = encoder.frames
+        self._frames = encoder.frames
+
+    def frames(self, widths: Tensor) -> Tensor:
+        """Those of the encoder."""
+        return self._frames(widths)
 
     @staticmethod
     def context(frames: Frames) -> Frames:
         """The frames as they are."""
         return frames
-
-    def forward(self, images: Tensor, widths: Tensor) -> Frames:
-        """The backbone's frames; see `EncoderModule`."""
-        return self.backbone(images, widths)

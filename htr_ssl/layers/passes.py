@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from torch import Tensor, nn
 
-from torch import nn
+from htr_ssl.layers.contract import EncoderModule
 
 
 class Passes:
@@ -16,7 +16,7 @@ class Passes:
         active: whether a training step is going on.
     """
 
-    def __init__(self, task: nn.Module, encoder: Any) -> None:
+    def __init__(self, task: nn.Module, encoder: EncoderModule) -> None:
         """Listens to every backbone in `task`; `encoder` is the one that learns."""
         self.all = self.views = self._before = 0
         self.active = False
@@ -39,9 +39,9 @@ class Passes:
         found, self.all, self.views = (self.all, self.views), 0, 0
         return found
 
-    def _own(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def _own(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         self._other(module, arguments)
         self.views += len(arguments[0]) if self.active else 0
 
-    def _other(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def _other(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         self.all += len(arguments[0]) if self.active else 0

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from htr_ssl import model_file
 from htr_ssl.config import DataConfig
+from htr_ssl.data.batch import Images
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
+from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.layers.frames import Frames
 from htr_ssl.look import descriptors
 from htr_ssl.look.descriptors import Score
@@ -145,7 +147,7 @@ def _rows(samples: Samples, options: Options) -> tuple[str, list[int]]:
     return split, [rows[i] for i in kept]
 
 
-def _encoders(model: Path, header: dict[str, Any], seed: int) -> tuple[Any, Any]:
+def _encoders(model: Path, header: dict[str, Any], seed: int) -> tuple[EncoderModule, EncoderModule]:
     """The file's encoder, and one of its architecture with random weights."""
     options = {key: value for key, value in header["encoder"].items() if key != "name"}
     torch.manual_seed(derive(seed, "weights"))
@@ -158,7 +160,7 @@ def _encoders(model: Path, header: dict[str, Any], seed: int) -> tuple[Any, Any]
     return trained, untrained
 
 
-def _backbone(encoder: Any, device: torch.device) -> Callable[[Any], Frames]:
+def _backbone(encoder: EncoderModule, device: torch.device) -> Callable[[Images], Frames]:
     backbone = encoder.to(device).backbone
     return lambda images: backbone(images.pixels, images.widths)
 

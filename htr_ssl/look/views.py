@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.look.mosaic import Cell, mosaic
+from htr_ssl.objective import Objective
 from htr_ssl.seeds import derive, rng
 from htr_ssl.training.pretrain import build_method, load_method
 
@@ -42,9 +42,10 @@ def sheet(config: PretrainConfig, count: int = 6, seed: int = 0, run: Path | Non
     with torch.no_grad():
         for number, view in enumerate(method.views(images, _generator(seed))):
             columns[f"view {number + 1}"] = view
-        if run is not None and hasattr(method, "reconstruct"):
+        reconstruct = getattr(method, "reconstruct", None)
+        if run is not None and reconstruct is not None:
             # The same draws as above, so that the painted image is that of the views.
-            columns["painted"] = method.reconstruct(images, _generator(seed))[-1]
+            columns["painted"] = reconstruct(images, _generator(seed))[-1]
     rows = [[Cell(_pixels(column, i)) for column in columns.values()] for i in range(len(images.widths))]
     what = (inspect.getdoc(method.views) or "").partition("\n")[0]
     return mosaic(rows, list(columns), f"{config.method.name}: {what}")
@@ -59,7 +60,7 @@ def shown_rows(samples: Samples) -> tuple[str, list[int]]:
     raise UserError("there is no image outside the test split; give data with a train or validation split")
 
 
-def _method(config: PretrainConfig, seed: int) -> Any:
+def _method(config: PretrainConfig, seed: int) -> Objective:
     torch.manual_seed(derive(seed, "weights"))
     encoder = model_file.build_encoder(
         config.encoder.name, config.encoder.options(), config.data.height, config.data.channels
@@ -67,7 +68,7 @@ def _method(config: PretrainConfig, seed: int) -> Any:
     return build_method(config, encoder)
 
 
-def _load(method: Any, config: PretrainConfig, run: Path) -> None:
+def _load(method: Objective, config: PretrainConfig, run: Path) -> None:
     """Weights of a run for the method of a configuration; options that change no weight may differ.
 
     Raises:

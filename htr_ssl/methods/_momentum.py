@@ -5,14 +5,17 @@ Letters: M instances, D features, E projection size.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from htr_ssl.data.batch import Images
 from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.methods._heads import Target, mlp, rising
 from htr_ssl.methods._pair import Pair, PairConfig, View
+from htr_ssl.objective import Objective
 
 
 class MomentumConfig(PairConfig):
@@ -26,7 +29,7 @@ class MomentumConfig(PairConfig):
     """Width of projections and predictions."""
 
 
-class Momentum(nn.Module):
+class Momentum(Objective):
     """Encoder, projector, predictor, and the moving average of the first two."""
 
     def __init__(self, config: MomentumConfig, encoder: EncoderModule) -> None:
@@ -35,7 +38,7 @@ class Momentum(nn.Module):
         self.pair = Pair(config)
         self.projector = mlp(encoder.out_dim, config.hidden, config.projection)
         self.predictor = mlp(config.projection, config.hidden, config.projection)
-        self.target = Target(encoder, self.projector)  # type: ignore[arg-type]
+        self.target = Target(encoder, self.projector)
 
     def views(self, images: Images, generator: Generator) -> tuple[View, View]:
         """Two copies, changed independently but for their scale along the line; each has other paper at its ends."""
@@ -46,7 +49,7 @@ class Momentum(nn.Module):
         x1, x2 = self.views(images, generator)
         online = self.pair.instances(*self.pair.frames(self.encoder, x1, x2))
         with torch.no_grad():
-            target = self.pair.instances(*self.pair.frames(self.target[0], x1, x2))  # type: ignore[arg-type]
+            target = self.pair.instances(*self.pair.frames(cast(EncoderModule, self.target[0]), x1, x2))
         h1, h2, t1, t2 = self.pair.some(generator, *online, *target)  # (M, D)
         p1, p2 = (self.predictor(self.projector(h)).float() for h in (h1, h2))
         with torch.no_grad():
@@ -55,4 +58,4 @@ class Momentum(nn.Module):
 
     def after_step(self, progress: float) -> None:
         """Moves the target."""
-        self.target.follow(self.encoder, self.projector, decay=rising(self.config.ema_decay, progress))  # type: ignore[arg-type]
+        self.target.follow(self.encoder, self.projector, decay=rising(self.config.ema_decay, progress))

@@ -19,6 +19,7 @@ from htr_ssl.layers.collective import full_precision, gather
 from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.methods._heads import mlp
 from htr_ssl.methods._pair import Pair, PairConfig, View
+from htr_ssl.objective import Objective
 
 
 class Config(PairConfig):
@@ -34,7 +35,7 @@ class Config(PairConfig):
     """Width of the projections."""
 
 
-class Method(nn.Module):
+class Method(Objective):
     """Encoder and projector."""
 
     def __init__(self, config: Config, encoder: EncoderModule) -> None:

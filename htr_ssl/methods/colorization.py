@@ -38,6 +38,7 @@ from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.layers.frames import valid
 from htr_ssl.methods._damage import binarised, degraded
 from htr_ssl.methods._lab import Rebalanced, gamut, lab, rgb, soft_labels
+from htr_ssl.objective import Objective
 from htr_ssl.views.augment import TextAugment
 
 CHANNELS = 3
@@ -73,7 +74,7 @@ class Config(BaseModel):
     """Random changes of the image before its colours are taken; noise would be in the colours too."""
 
 
-class Method(nn.Module):
+class Method(Objective):
     """Encoder and a linear classifier or regressor of the cells of each frame.
 
     Raises:

@@ -9,7 +9,8 @@ the whole batch.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -22,6 +23,7 @@ from htr_ssl.data.batch import Images
 from htr_ssl.errors import UserError
 from htr_ssl.layers.collective import share
 from htr_ssl.layers.contract import EncoderModule
+from htr_ssl.objective import Objective
 
 WEIGHT = "weight"
 PACKAGE = "htr_ssl.methods"
@@ -56,20 +58,20 @@ class Config(BaseModel):
         return whole
 
 
-class Method(nn.Module):
+class Method(Objective):
     """An encoder that all parts share, and their heads."""
 
     def __init__(self, config: Config, encoder: EncoderModule) -> None:
         super().__init__()
         self.config, self.encoder = config, encoder
-        self.parts: Any = nn.ModuleDict()
+        self.parts = nn.ModuleDict()
         for name, options in config.parts.items():
             module = plugins.load(PACKAGE, name)
             self.parts[name] = module.Method(module.Config(**_own(options)), encoder)
 
     def views(self, images: Images, generator: Generator) -> tuple[Images, ...]:
         """The views of all parts, in order."""
-        return tuple(view for part in self.parts.values() for view in part.views(images, generator))
+        return tuple(view for _, part in self._methods() for view in part.views(images, generator))
 
     def forward(self, images: Images, generator: Generator) -> dict[str, Tensor | float]:
         """The weighted sum; the losses of the parts and their terms are named PART.TERM.
@@ -78,8 +80,8 @@ class Method(nn.Module):
         """
         loss: Tensor | float = 0.0
         found: dict[str, Tensor | float] = {}
-        for name, part in self.parts.items():
-            terms = part(images, generator)
+        for name, part in self._methods():
+            terms = dict(part(images, generator))
             scale = share(terms.pop("weight", len(images.widths)), images.pixels.device)
             loss = loss + self.config.parts[name][WEIGHT] * scale * terms["loss"]
             found |= {f"{name}.{term}": scale * torch.as_tensor(value).detach() for term, value in terms.items()}
@@ -88,9 +90,14 @@ class Method(nn.Module):
 
     def after_step(self, progress: float) -> None:
         """Moving averages of the parts."""
-        for part in self.parts.values():
-            if hasattr(part, "after_step"):
-                part.after_step(progress)
+        for _, part in self._methods():
+            after_step = getattr(part, "after_step", None)
+            if after_step is not None:
+                after_step(progress)
+
+    def _methods(self) -> Iterator[tuple[str, Objective]]:
+        """Name and method of each part."""
+        return cast(Iterator[tuple[str, Objective]], iter(self.parts.items()))
 
 
 def _own(options: dict[str, Any]) -> dict[str, Any]:

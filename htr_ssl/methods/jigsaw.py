@@ -44,6 +44,7 @@ from htr_ssl.data.batch import Images
 from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.layers.frames import valid
 from htr_ssl.methods._pieces import Plan, distant_permutations
+from htr_ssl.objective import Objective
 from htr_ssl.views.augment import TextAugment
 
 
@@ -80,7 +81,7 @@ class Config(BaseModel):
         return self
 
 
-class Method(nn.Module):
+class Method(Objective):
     """Encoder and a linear classifier of pieces or permutations."""
 
     table: Tensor

@@ -21,6 +21,7 @@ from htr_ssl.errors import UserError
 from htr_ssl.layers.attention import Blocks, places
 from htr_ssl.layers.frames import valid
 from htr_ssl.methods._pixels import covered, painted, standardised, strips
+from htr_ssl.objective import Objective
 from htr_ssl.views.augment import TextAugment
 
 ENCODERS = ("vit_strips",)
@@ -42,12 +43,14 @@ class Config(BaseModel):
     """Random changes of the image before a part of it is dropped."""
 
 
-class Method(nn.Module):
+class Method(Objective):
     """Encoder of the visible strips and decoder of all.
 
     Raises:
         UserError: the encoder has no tokens that could be dropped.
     """
+
+    encoder: Encoder
 
     def __init__(self, config: Config, encoder: Encoder) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ from htr_ssl.config import AugmentConfig
 from htr_ssl.data.batch import Images
 from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.methods._pixels import covered, painted, standardised, strips
+from htr_ssl.objective import Objective
 from htr_ssl.views.augment import TextAugment
 
 
@@ -35,7 +36,7 @@ class Config(BaseModel):
     """Random changes of the image before a part of it is hidden."""
 
 
-class Method(nn.Module):
+class Method(Objective):
     """Encoder and a linear decoder from each frame to its pixels."""
 
     def __init__(self, config: Config, encoder: EncoderModule) -> None:

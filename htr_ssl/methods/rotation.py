@@ -36,6 +36,7 @@ from torch.nn import functional as F
 from htr_ssl.config import AugmentConfig
 from htr_ssl.data.batch import Images
 from htr_ssl.layers.contract import EncoderModule
+from htr_ssl.objective import Objective
 from htr_ssl.views.augment import TextAugment
 
 CLASSES = 4
@@ -59,7 +60,7 @@ class Config(BaseModel):
     """Random changes of the image before it is turned."""
 
 
-class Method(nn.Module):
+class Method(Objective):
     """Encoder and a linear classifier of windows or images."""
 
     def __init__(self, config: Config, encoder: EncoderModule) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from htr_ssl.data.batch import Images
@@ -23,6 +23,7 @@ from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.layers.frames import Frames
 from htr_ssl.methods._heads import mlp
 from htr_ssl.methods._pair import Pair, PairConfig, View
+from htr_ssl.objective import Objective
 
 
 class Config(PairConfig):
@@ -36,7 +37,7 @@ class Config(PairConfig):
     """Width of the projections."""
 
 
-class Method(nn.Module):
+class Method(Objective):
     """Encoder and projector."""
 
     def __init__(self, config: Config, encoder: EncoderModule) -> None:

@@ -12,12 +12,13 @@ Letters: M instances, D features, E projection size.
 from __future__ import annotations
 
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from htr_ssl.data.batch import Images
 from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.methods._heads import agreement, mlp
 from htr_ssl.methods._pair import Pair, PairConfig, View
+from htr_ssl.objective import Objective
 
 
 class Config(PairConfig):
@@ -31,7 +32,7 @@ class Config(PairConfig):
     """Width of the predictor's hidden layer; a quarter of the projection in the paper."""
 
 
-class Method(nn.Module):
+class Method(Objective):
     """Encoder, projector and predictor."""
 
     def __init__(self, config: Config, encoder: EncoderModule) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from htr_ssl.data.batch import Images
@@ -20,6 +20,7 @@ from htr_ssl.layers.collective import full_precision, gather
 from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.methods._heads import mlp
 from htr_ssl.methods._pair import Pair, PairConfig, View
+from htr_ssl.objective import Objective
 
 
 class Config(PairConfig):
@@ -41,7 +42,7 @@ class Config(PairConfig):
     """Width of the embeddings."""
 
 
-class Method(nn.Module):
+class Method(Objective):
     """Encoder and expander."""
 
     def __init__(self, config: Config, encoder: EncoderModule) -> None:

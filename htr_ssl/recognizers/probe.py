@@ -19,8 +19,6 @@ Letters: N batch, T frames, K classes (0 = blank).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -48,17 +46,12 @@ class ProbeRecognizer(nn.Module):
         size = encoder.out_dim if scope == "encoder" else encoder.backbone_dim
         self.context = Context(size, UNITS, DROPOUT) if probe == "bilstm" else nn.Identity()
         self.head = nn.Linear(2 * UNITS if probe == "bilstm" else size, classes)
-        self._encoder.requires_grad_(False).eval()
-
-    @property
-    def _encoder(self) -> nn.Module:
-        """The encoder as a module."""
-        return self.get_submodule("encoder")
+        self.encoder.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> ProbeRecognizer:
         """Training or evaluation mode of all but the encoder."""
         super().train(mode)
-        self._encoder.eval()
+        self.encoder.eval()
         return self
 
     def forward(self, images: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +61,7 @@ class ProbeRecognizer(nn.Module):
         read: Frames = self.context(frames)
         return self.head(read.features).transpose(0, 1), read.lengths
 
-    def loss(self, images: Images, batch: Batch, freeze_encoder: bool = True) -> dict[str, Any]:
+    def loss(self, images: Images, batch: Batch, freeze_encoder: bool = True) -> dict[str, Tensor | float]:
         """CTC loss [nats per character]; the encoder is frozen in any case."""
         logits, lengths = self(images.pixels, images.widths)
         targets = padded_targets(batch.targets, batch.target_lengths)

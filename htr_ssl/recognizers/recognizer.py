@@ -8,8 +8,6 @@ Letters: N batch, T frames, K classes (0 = blank).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +33,7 @@ class Recognizer(nn.Module):
         frames = self.encoder(images, widths)
         return self.head(frames.features).transpose(0, 1), frames.lengths
 
-    def loss(self, images: Images, batch: Batch, freeze_encoder: bool = False) -> dict[str, Any]:
+    def loss(self, images: Images, batch: Batch, freeze_encoder: bool = False) -> dict[str, Tensor | float]:
         """CTC loss [nats per character] of the head plus the weighted one of the shortcut.
 
         Args:

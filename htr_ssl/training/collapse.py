@@ -12,13 +12,13 @@ Letters: N images, T frames, D features, M valid frames of all images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from htr_ssl.config import AugmentConfig
 from htr_ssl.data.batch import Batch, Images
+from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.seeds import derive
 from htr_ssl.views.augment import TextAugment
 
@@ -50,12 +50,12 @@ class Monitor:
         seed: of the views and of the frames that are chosen.
     """
 
-    def __init__(self, batch: Batch, encoder: Any, seed: int) -> None:
+    def __init__(self, batch: Batch, encoder: EncoderModule, seed: int) -> None:
         self.batch, self.seed = batch, seed
         self.start = self(encoder)
 
     @torch.no_grad()
-    def __call__(self, encoder: Any) -> dict[str, float]:
+    def __call__(self, encoder: EncoderModule) -> dict[str, float]:
         """Measures, see `measures`; the encoder is left as it was."""
         training = encoder.training
         encoder.eval()
@@ -133,7 +133,7 @@ def _content(found: dict[str, float]) -> float:
     return float(found["feature_std"] * (1 - found["position_share"]) ** 0.5)
 
 
-def _frames(encoder: Any, views: Sequence[Images]) -> tuple[Tensor, Tensor, Tensor]:
+def _frames(encoder: EncoderModule, views: Sequence[Images]) -> tuple[Tensor, Tensor, Tensor]:
     """(M, D) features of each view's valid frames and (M,) their places."""
     frames = [encoder(view.pixels, view.widths) for view in views]
     mask = frames[0].mask()

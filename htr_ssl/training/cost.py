@@ -116,9 +116,9 @@ def _speeds(recognizer: Recognizer, batch: Batch, device: torch.device, seconds:
 
     def train() -> None:
         with autocast():
-            loss = recognizer.loss(images, batch)["loss"]
+            loss = torch.as_tensor(recognizer.loss(images, batch)["loss"])
         step_of.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         step_of.step()
 
     def read() -> None:

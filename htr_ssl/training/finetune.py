@@ -21,6 +21,7 @@ from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.data.transductive import copied, same_splits, without_evaluated
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json, write_text
+from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.models import shelf
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
@@ -237,7 +238,7 @@ def _some(rows: list[int], config: FinetuneConfig, split: str) -> list[int]:
 
 
 def _recognizer(
-    config: FinetuneConfig, encoder: Any, header: dict[str, Any], charset: Charset
+    config: FinetuneConfig, encoder: EncoderModule, header: dict[str, Any], charset: Charset
 ) -> tuple[Recognizer | ProbeRecognizer, Charset, Scope, str]:
     """Recognizer with the weights of `init`, its charset, the part of its encoder in use, and a line on the charset.
 
@@ -287,7 +288,7 @@ def _direction(config: FinetuneConfig, texts: Sequence[str]) -> Direction:
     return start if start == "reversed" and found == "ltr" else found or start
 
 
-def _check(train: Strips, encoder: Any, validation: Strips | None, charset: Charset, out: Path) -> None:
+def _check(train: Strips, encoder: EncoderModule, validation: Strips | None, charset: Charset, out: Path) -> None:
     """Leaves out what cannot be learnt, each named in unlearnable.txt; says which validation characters are unknown.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from htr_ssl.config import TrainConfig
 from htr_ssl.data.batch import Batch
 from htr_ssl.layers.passes import Passes
+from htr_ssl.objective import Objective
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.recognizer import Recognizer
 from htr_ssl.seeds import derive
@@ -40,13 +41,13 @@ class Unlabelled(nn.Module):
 
     unused = True
 
-    def __init__(self, method: nn.Module) -> None:
+    def __init__(self, method: Objective) -> None:
         super().__init__()
         self.model = method
 
-    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Any]:
+    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Tensor | float]:
         """Terms of the method's loss."""
-        return self.model(batch.images(), generator)  # type: ignore[no-any-return]
+        return dict(self.model(batch.images(), generator))
 
 
 class Labelled(nn.Module):
@@ -63,7 +64,7 @@ class Labelled(nn.Module):
         self.head_warmup = head_warmup
         self.unused = head_warmup > 0
 
-    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Any]:
+    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Tensor | float]:
         """Terms of the recognizer's loss; while `progress` is below the head's warm-up, only the heads learn."""
         images = self.augment(batch.images(), generator)
         terms = self.model.loss(images, batch, freeze_encoder=progress < self.head_warmup)
@@ -81,7 +82,7 @@ class JointTask(nn.Module):
 
     unused = True
 
-    def __init__(self, labelled: Labelled, method: nn.Module, weight: float) -> None:
+    def __init__(self, labelled: Labelled, method: Objective, weight: float) -> None:
         super().__init__()
         self.labelled, self.method, self.weight = labelled, method, weight
 
@@ -90,14 +91,14 @@ class JointTask(nn.Module):
         """The recognizer."""
         return self.labelled.model
 
-    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Any]:
+    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Tensor | float]:
         """The sum of both losses; the method's terms are named method.TERM.
 
         With several processes each one scales both losses by its share of the joined batch.
         """
         assert batch.beside is not None
         unlabelled = batch.beside.images()
-        terms, others = self.labelled(batch, generator, progress), self.method(unlabelled, generator)
+        terms, others = self.labelled(batch, generator, progress), dict(self.method(unlabelled, generator))
         own = distributed.scale(terms.pop("weight"))
         other = distributed.scale(others.pop("weight", len(unlabelled.widths)))
         loss = own * terms.pop("loss") + self.weight * other * others["loss"]
@@ -124,7 +125,7 @@ class System(LightningModule):
         self.average = AveragedModel(task.model, multi_avg_fn=self._average) if config.ema else None
         if self.average is not None:
             self.average.requires_grad_(False)
-        self.terms: dict[str, Any] = {}
+        self.terms: dict[str, Tensor | float] = {}
         self.scale: Tensor | float = 1.0
         self.checks: dict[str, float] = {}
         self.samples: list[tuple[str, str]] = []
@@ -135,9 +136,10 @@ class System(LightningModule):
         self.references: Sequence[str] = ()
         self.passes = Passes(task, (task.method if isinstance(task, JointTask) else task.model).encoder)
 
-    def best_model(self) -> nn.Module:
+    def best_model(self) -> Objective | Recognizer | ProbeRecognizer:
         """What is validated and saved: the moving average, or the model itself."""
-        return self.average.module if self.average is not None else self.task.model
+        model = self.task.model if self.average is None else self.average.module
+        return cast(Objective | Recognizer | ProbeRecognizer, model)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one update. Its random numbers depend on seed and step only, also in a resumed run.
@@ -151,7 +153,8 @@ class System(LightningModule):
         self.terms = self.task(batch, generator, self.global_step / self.config.steps)
         self.passes.stop(len(batch.widths) + (len(batch.beside.widths) if batch.beside else 0))
         self.scale = distributed.scale(self.terms.pop("weight", len(batch.widths)))
-        loss: Tensor = self.terms["loss"]
+        loss = self.terms["loss"]
+        assert isinstance(loss, Tensor)
         return loss * self.scale if isinstance(self.scale, Tensor) else loss
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
@@ -179,7 +182,7 @@ class System(LightningModule):
         """Reads one batch."""
         assert self.charset is not None
         images = batch.images()
-        logits, lengths = self.best_model()(images.pixels, images.widths)
+        logits, lengths = cast(Recognizer | ProbeRecognizer, self.best_model())(images.pixels, images.widths)
         for position, (indices, _) in zip(batch.indices.tolist(), ctc.greedy(logits, lengths), strict=True):
             self._read[position] = self.charset.decode(indices)
 

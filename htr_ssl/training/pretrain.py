@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from lightning.pytorch import Callback
 
@@ -15,8 +15,10 @@ from htr_ssl.data.loading import read_samples, rows_of
 from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.data.transductive import without_evaluated
 from htr_ssl.files import write_json
+from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.layers.part import BackboneAlone
 from htr_ssl.models import shelf
+from htr_ssl.objective import Objective
 from htr_ssl.text.charset import NORMALISATION
 from htr_ssl.training import collapse, engine
 from htr_ssl.training.module import System, Unlabelled
@@ -83,14 +85,15 @@ def run(config: PretrainConfig, out: Path, progress: bool = True, callbacks: Seq
     return path
 
 
-def build_method(config: PretrainConfig | Joint, encoder: Any) -> Any:
+def build_method(config: PretrainConfig | Joint, encoder: EncoderModule) -> Objective:
     """The configured method of the folder ``methods`` around an encoder, or around its backbone."""
     module = plugins.load("htr_ssl.methods", config.method.name)
     part = BackboneAlone(encoder) if config.scope == "backbone" else encoder
-    return module.Method(module.Config(**config.method.options()), part)
+    method: Objective = module.Method(module.Config(**config.method.options()), part)
+    return method
 
 
-def load_method(run: Path) -> tuple[Any, PretrainConfig]:
+def load_method(run: Path) -> tuple[Objective, PretrainConfig]:
     """Method of a finished run with all its heads, and the run's configuration.
 
     Raises:
@@ -103,4 +106,4 @@ def load_method(run: Path) -> tuple[Any, PretrainConfig]:
     method = build_method(config, encoder)
     system = System(Unlabelled(method), config.train, config.seed)
     engine.restore(system, run)
-    return system.best_model(), config
+    return cast(Objective, system.best_model()), config

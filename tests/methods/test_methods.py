@@ -1,5 +1,7 @@
 """Every method of the folder keeps the contract and learns."""
 
+from typing import get_type_hints
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,36 @@ from htr_ssl import model_file, plugins
 from htr_ssl.config import PretrainConfig
 from htr_ssl.data.batch import Images
 from htr_ssl.errors import UserError
+from htr_ssl.layers.contract import EncoderModule
+from htr_ssl.layers.passes import Passes
 from htr_ssl.methods import _pixels, mae
+from htr_ssl.objective import Objective
+from htr_ssl.recognizers.recognizer import Recognizer
+from htr_ssl.training.collapse import Monitor
+from htr_ssl.training.module import Unlabelled
 from htr_ssl.training.pretrain import build_method
 
 NAMES = plugins.names("htr_ssl.methods")
+
+
+def test_what_is_built_says_what_its_callers_may_ask_of_it():
+    """Types that mypy holds callers and plugins to, instead of Any."""
+    contracts = {
+        model_file.build_encoder: {"return": EncoderModule},
+        model_file.begin: {"encoder": EncoderModule},
+        build_method: {"encoder": EncoderModule, "return": Objective},
+        Unlabelled.__init__: {"method": Objective},
+        Passes.__init__: {"encoder": EncoderModule},
+        Monitor.__init__: {"encoder": EncoderModule},
+        Recognizer.loss: {"return": dict[str, torch.Tensor | float]},
+    }
+    for function, wanted in contracts.items():
+        hints = get_type_hints(function)
+        assert {name: hints[name] for name in wanted} == wanted
+    for name in NAMES:
+        assert issubclass(plugins.load("htr_ssl.methods", name).Method, Objective)
+    for name in plugins.names("htr_ssl.encoders"):
+        assert issubclass(plugins.load("htr_ssl.encoders", name).Encoder, EncoderModule)
 
 
 def strokes(count=8, height=32, width=128, seed=0, channels=1):
