@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -26,9 +26,11 @@ from htr_ssl.data.sample import Sample
 from htr_ssl.data.samples import Samples, SampleView
 from htr_ssl.data.splits.splitting import divide
 from htr_ssl.data.splits.subsets import assign_splits
-from htr_ssl.data.strip_cache import Progress, StripCache
 from htr_ssl.errors import UserError
 from htr_ssl.text import tokens
+
+if TYPE_CHECKING:
+    from htr_ssl.data.strip_cache import Progress, StripCache
 
 MEMORY = 2 << 30
 """Decoded images kept in memory [bytes]."""
@@ -123,6 +125,8 @@ class StripMaker:
         self.samples, self.config = samples, config
         self.cache: StripCache | None = None
         if config.cache:
+            from htr_ssl.data.strip_cache import StripCache  # Arrow is loaded for those who have a cache
+
             self.cache = StripCache(samples, config, self.strips, progress)
 
     def strip(self, row: int) -> np.ndarray:

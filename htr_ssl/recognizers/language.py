@@ -14,7 +14,7 @@ from torch import Tensor
 from htr_ssl import model_file
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256
-from htr_ssl.text import lm, metrics
+from htr_ssl.text import lm
 from htr_ssl.text.beam import Decoder, Options
 from htr_ssl.text.charset import Charset
 
@@ -116,6 +116,8 @@ def tuned(language: Language, scores: Sequence[np.ndarray], texts: Sequence[str]
     """
     if not texts:
         return language
+    from htr_ssl.text import metrics  # only those who choose weights need it
+
     rows = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), MOST)).round().astype(int)).tolist()
     chosen, wanted = [scores[row] for row in rows], [texts[row] for row in rows]
     decoder = Decoder(charset, language.model, language.options)

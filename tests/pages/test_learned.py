@@ -148,7 +148,7 @@ def test_lines_carry_what_the_page_needs() -> None:
     found = segment(page(0)[0])
     assert len({line.id for line in found}) == len(found) > 0
     assert all(line.found is not None and 0 < line.found <= 1 and line.kind and line.region for line in found)
-    assert segmenter("learned") is segment
+    assert segmenter("learned").func is segment
 
 
 def test_a_recognizer_of_right_to_left_script_reads_the_right_page_first(tmp_path) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from htr_ssl.pages.finder import overlays
-from htr_ssl.pages.finder.net import COARSE, GRID, UNIT
+from htr_ssl.pages.finder.net import COARSE, GRID, HEIGHT, UNIT
 from htr_ssl.pages.finder.truth import TruePage
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -21,8 +21,6 @@ Rng = np.random.Generator
 
 SIDE = 384
 """Height and width of a crop [px]."""
-HEIGHT = 24.0
-"""Usual height of a line of text, from top to bottom of its outline, on the images that the net sees [px]."""
 _HEIGHTS = 13.0, 46.0  # least and greatest usual height in a crop [px]
 _DOUBT = 0.25  # weight of what may be unmarked writing
 _BESIDE, _UPRIGHT = 0.2, 0.3  # shares of crops with a second page, and of these with notes up the margin

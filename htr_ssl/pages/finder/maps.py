@@ -9,8 +9,20 @@ import cv2
 import numpy as np
 import torch
 
-from htr_ssl.pages.finder.net import ABOVE, BASELINE, BELOW, COARSE, ENDS, GRID, STEP, TEXT, UNIT, FinderNet
-from htr_ssl.pages.finder.train import fast_half, scaled
+from htr_ssl.pages.finder.net import (
+    ABOVE,
+    BASELINE,
+    BELOW,
+    COARSE,
+    ENDS,
+    GRID,
+    STEP,
+    TEXT,
+    UNIT,
+    FinderNet,
+    fast_half,
+    scaled,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -16,6 +16,8 @@ STEP = 32
 """Sides of the images are multiples of this [px]."""
 GRID = 2
 """Pixels of the image per cell of the maps, along each side."""
+HEIGHT = 24.0
+"""Usual height of a line of text, from top to bottom of its outline, on the images that the net sees [px]."""
 COARSE = 16
 """Pixels of the image per cell of the orientation map, along each side."""
 UNIT = 16.0
@@ -73,6 +75,17 @@ class FinderNet(nn.Module):
                 module.conv = fuse_conv_bn_eval(module.conv, module.norm)
                 module.norm = nn.Identity()
         return self
+
+
+def scaled(gray: Tensor, inside: Tensor) -> Tensor:
+    """Brightness as the net sees it: 0 outside of the page."""
+    return (gray / 64 - 2) * inside
+
+
+def fast_half() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32."""
+    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check and check())
 
 
 class _Conv(nn.Module):

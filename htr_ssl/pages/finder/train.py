@@ -20,7 +20,7 @@ from htr_ssl import seeds
 from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path
 from htr_ssl.pages.finder.crops import Crop, draw
-from htr_ssl.pages.finder.net import ABOVE, BASELINE, BELOW, ENDS, TEXT, FinderNet
+from htr_ssl.pages.finder.net import ABOVE, BASELINE, BELOW, ENDS, TEXT, FinderNet, fast_half, scaled
 from htr_ssl.pages.finder.truth import TruePage
 
 LOSSES = ("baseline", "ends", "text", "heights", "turn")
@@ -152,17 +152,6 @@ def batch_of(crops: Sequence[Crop]) -> tuple[Tensor, ...]:
         torch.from_numpy(np.stack([crop.weight for crop in crops])),
         torch.from_numpy(np.stack([crop.turn for crop in crops])).long(),
     )
-
-
-def scaled(gray: Tensor, inside: Tensor) -> Tensor:
-    """Brightness as the net sees it: 0 outside of the page."""
-    return (gray / 64 - 2) * inside
-
-
-def fast_half() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32."""
-    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(check and check())
 
 
 def _resume(state: Path, net: FinderNet, optimizer: torch.optim.Optimizer) -> tuple[int, float]:

@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 
 from htr_ssl.layout.document import Found, Line, turned
-from htr_ssl.pages.finder.crops import HEIGHT
 from htr_ssl.pages.finder.maps import Maps, maps_of
-from htr_ssl.pages.finder.net import FinderNet
+from htr_ssl.pages.finder.net import HEIGHT, FinderNet
 from htr_ssl.pages.finder.outline import outlines
 from htr_ssl.pages.finder.page_layout import laid_out, within
 from htr_ssl.pages.finder.rules import cut, rules_of
