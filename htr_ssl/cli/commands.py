@@ -203,7 +203,9 @@ for _command in (methods, encoders, formats, splits, show):
     app.command(rich_help_panel="What there is")(_command)
 
 
-def _data(model: Path, source: str | None, format: str, splits: str | None, cache: str | None) -> DataConfig | None:
+def _data(
+    model: Path, source: str | None, format: str, splits: str | None = None, cache: str | None = None
+) -> DataConfig | None:
     """The model's own data with another source, which is divided by a published split only if one is given."""
     if source is None and splits:
         raise UserError("--splits divides DATA; give it, or leave --splits out: the model knows its own split")
