@@ -46,15 +46,6 @@ def test_more_time_never_shortens_a_stage():
     assert len(plans[-1].rounds) == schedule.MOST_ROUNDS
 
 
-@given(st.floats(0, 20_000), st.floats(0, 500), st.floats(0.01, 5), st.integers(20, 6000))
-def test_rounds_fit_and_the_last_is_the_longest(left, reading, step, longest):
-    rounds = schedule._rounds(left, reading, step, longest)
-    assert len(rounds) * reading + sum(rounds) * step <= left + 1e-6
-    assert rounds == [] or max(rounds) == rounds[-1] <= longest
-    assert all(steps >= min(schedule.EARLY, longest) for steps in rounds)
-    assert len(set(rounds[:-1])) <= 1
-
-
 @pytest.mark.parametrize(("labels", "held"), [(1, 0), (19, 0), (20, 5), (100, 15), (5000, 100)])
 def test_lines_are_held_out_where_there_are_enough(labels, held):
     assert schedule.held_out(labels) == held
@@ -94,7 +85,6 @@ def start(tmp_path_factory):
 @pytest.fixture
 def short(monkeypatch):
     monkeypatch.setattr(schedule, "FEWEST", 10)
-    monkeypatch.setattr(schedule, "MOST_ROUNDS", 2)
     monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 20)
     monkeypatch.setattr(schedule, "round_steps", lambda images: 20)
     monkeypatch.setattr(course, "_speed", lambda config: 100.0)
@@ -178,7 +168,6 @@ from pathlib import Path
 from htr_ssl.config import DataConfig, TrainConfig
 from htr_ssl.courses import schedule, course
 schedule.FEWEST = 10
-schedule.MOST_ROUNDS = 2
 schedule.first_steps = lambda labels, known: 20
 schedule.round_steps = lambda images: 20
 course._speed = lambda config: 100.0
