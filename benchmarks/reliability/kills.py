@@ -228,7 +228,8 @@ class Trials:
         said = said or (with_change and code == status and found == {**found, **wanted} and bool(further) and named)
         verdict = "same bytes" if same else "one sentence" if said and (with_change or code == 2) else "wrong"
         result = {"command": name, "number": number, "changed": kind, "moments": moments, "verdict": verdict}
-        return result if verdict == "same bytes" else {**result, "code": code, "log": log[-600:]}
+        places_cut = log.replace(f"{self.place.resolve()}/", "").replace(f"{self.place}/", "")
+        return result if verdict == "same bytes" else {**result, "code": code, "log": places_cut[-600:]}
 
 
 def change_kind(seed: int) -> str:
