@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,25 @@ from htr_ssl.training.module import JointTask, Labelled, System
 from htr_ssl.views.augment import TextAugment
 
 FILE = "model.safetensors"
+Lever = Callable[[Labelled, Strips], Labelled]
+"""Another task in the place of the usual one, made of it and of the train images with their labels."""
 
 
-def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Sequence[Callback] = ()) -> Path:
+def run(
+    config: FinetuneConfig,
+    out: Path,
+    progress: bool = True,
+    callbacks: Sequence[Callback] = (),
+    lever: Lever | None = None,
+) -> Path:
     """Fine-tunes in the run folder `out`, or continues there, and returns the recognizer's file.
+
+    Args:
+        config: all of it but a lever.
+        out: the run's folder.
+        progress: show a bar.
+        callbacks: of the training.
+        lever: an experiment with the loss; whoever gives one gives it again where the run goes on.
 
     Raises:
         UserError: bad data, labels that cannot be learnt, a bad `init`, another run in the
@@ -85,6 +100,8 @@ def run(config: FinetuneConfig, out: Path, progress: bool = True, callbacks: Seq
     _check(train, encoder, validation, charset, out)
 
     labelled = Labelled(recognizer, TextAugment(config.augment), config.head_warmup)
+    if lever is not None:
+        labelled = lever(labelled, train)
     task: Labelled | JointTask = labelled
     images: Strips | PairedStrips = train
     labels = "all labels" if config.fraction == 1 else f"{100 * config.fraction:g} % of the labels"
