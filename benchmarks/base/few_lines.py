@@ -67,6 +67,8 @@ def main() -> None:
     parser.add_argument("--document", nargs="+", required=True)
     parser.add_argument("--labels", type=int, nargs="+", default=[20, 100])
     parser.add_argument("--steps", type=int, default=0, help="of every training; 0 = by the number of labels")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--head-warmup", type=float, default=0.0, help="share of the steps with a frozen encoder")
     parser.add_argument("--out", type=Path, default=Path("runs/few"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -83,8 +85,9 @@ def main() -> None:
                 init=options.model,
                 charset="union",
                 select="last",
+                head_warmup=options.head_warmup,
                 lm={"order": 7, "text": [str(text)]},
-                train=TrainConfig(steps=steps, batch_size=16, lr=1e-3, check_every=steps, threads=1),
+                train=TrainConfig(steps=steps, batch_size=16, lr=options.lr, check_every=steps, threads=1),
                 out=options.out / f"{data.stem}_run",
             )
             spent = time.perf_counter() - start
