@@ -101,6 +101,23 @@ def test_notes_in_the_margin_come_after_the_text(count: int, notes: int, seed: i
     assert order([*text, *margin], seed=seed) == expected
 
 
+@pytest.mark.parametrize("orientation", [-90.0, 90.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_notes_up_the_margin_are_read_with_the_head_on_its_side(orientation: float, seed: int) -> None:
+    """Text that runs down begins with the line on the right, text that runs up with the one on the left."""
+    text = column(300, 100, 10, 500, "a")
+    notes = []
+    for k in range(3):
+        x = 60 + 40 * (2 - k if orientation < 0 else k)
+        box = np.array([[x - 20, 100], [x + 10, 100], [x + 10, 400], [x - 20, 400]], float)
+        ends = [[x, 100], [x, 400]] if orientation < 0 else [[x, 400], [x, 100]]
+        notes.append(Line(f"n{k}", box, np.array(ends, float), orientation=orientation))
+    names = {id(item): item.id for item in [*text, *notes]}
+    shuffled = [notes[i] for i in seeds.rng(seed, "notes").permutation(3)]
+    found, _ = laid_out([*((item, "vertical") for item in shuffled), *((item, "main") for item in text)])
+    assert [names[id(item)] for item in found] == [f"a{k}" for k in range(10)] + ["n0", "n1", "n2"]
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(4, 8), st.integers(5, 7), st.integers(0, 50))
 def test_tables_are_read_row_by_row(rows: int, columns: int, seed: int) -> None:

@@ -110,6 +110,30 @@ def test_turned_pages_are_found_out_and_said(orientation: int) -> None:
     assert score(upright, lines).recall >= 0.97
 
 
+@pytest.mark.parametrize("quarter", [1, 3])
+def test_notes_up_the_margin_are_found_and_come_last(quarter: int) -> None:
+    image, lines = page(1)
+    note, inside = synthetic_page(7, lines=4, width=image.shape[0] - 80, colour=False)
+    upright = np.ascontiguousarray(np.rot90(note, quarter))
+    room = upright.shape[1] + 30
+    whole = cv2.copyMakeBorder(image, 0, 0, room, 0, cv2.BORDER_REPLICATE)
+    whole[:, :room] = 225
+    whole[40 : 40 + upright.shape[0], : upright.shape[1]] = upright
+    found = segment(whole)
+    steep = [line for line in found if line.kind == "vertical"]
+    assert list(found)[-len(steep) :] == steep
+    assert {line.orientation for line in steep} == {90.0 if quarter == 1 else -90.0}
+    height, width = upright.shape
+    back = [  # as if the note alone were the page
+        Line("", *(turned(np.asarray(p) - (0, 40), 90 * quarter, width, height) for p in (x.polygon, x.baseline)))
+        for x in steep
+    ]
+    result = score(back, inside)
+    assert result.recall == 1
+    assert result.ordered == result.half
+    assert score([line for line in found if line.kind != "vertical"], moved(lines, room, 0)).recall >= 0.97
+
+
 def test_large_and_coloured_pages_keep_their_coordinates() -> None:
     image, lines = page(1)
     large = cv2.cvtColor(cv2.resize(image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)

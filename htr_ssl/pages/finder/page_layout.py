@@ -69,7 +69,8 @@ def laid_out(found: Sequence[tuple[Line, str]], direction: str = "ltr") -> tuple
     steep = [line for line, kind in found if kind == "vertical"]
     blocks = _blocks(level, direction == "rtl") if level else []
     lines = []
-    for number, (kind, block) in enumerate([*blocks, *([("vertical", steep)] if steep else [])], 1):
+    blocks += [("vertical", block) for block in _upright_blocks(steep)]
+    for number, (kind, block) in enumerate(blocks, 1):
         for line in block:
             line.kind, line.region = kind, f"region{number}"
             lines.append(line)
@@ -87,6 +88,21 @@ def _blocks(lines: list[Line], mirrored: bool) -> list[tuple[str, list[Line]]]:
     for column in _columns(boxes, np.arange(len(lines))):
         blocks += _parts(boxes, column)
     return [(kind, [lines[i] for i in block]) for kind, block in blocks]
+
+
+def _upright_blocks(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines up or down the page as blocks in the order in which one reads them with the head on its side."""
+    blocks = []
+    for down in (True, False):
+        some = [line for line in lines if (line.orientation == -90) == down]
+        if some:
+            sign = 1 if down else -1
+            seen = [
+                Line("", line.polygon[:, ::-1] * (sign, -sign), np.asarray(line.baseline)[:, ::-1] * (sign, -sign))
+                for line in some
+            ]
+            blocks.append([some[i] for i in _from_top(Boxes(seen), np.arange(len(seen)))])
+    return blocks
 
 
 def _columns(boxes: Boxes, some: Array) -> list[Array]:

@@ -30,6 +30,7 @@ _LARGEST = 4.0  # most a page is enlarged
 _SAME = 0.72, 1.4  # ratio of the two looks' scales at which the second is spared
 _TURNED = 0.6  # share of the text that must lie on its side for the page to be turned
 _SURE, _DOUBT = 0.97, 0.1  # share of upright text that spares the look at the page on its head; lead that this needs
+_STEEP = 0.6  # share that lies on its side where text runs up or down
 _NOTE = 5.0  # least size of upright notes in the margin [squares of the usual height]
 
 
@@ -139,28 +140,37 @@ def _placed(maps: Maps, gray: Array, corner: tuple[float, float] = (0.0, 0.0)) -
 
 
 def _notes(net: FinderNet, gray: Array, maps: Maps) -> list[Line]:
-    """Lines written up or down the page, found in the parts that the orientation map shows."""
+    """Lines written up or down the page, found in the parts that the orientation map shows.
+
+    Across or down is plain, up or down is not: each part is looked at both ways.
+    """
     height, width = maps.turn.shape[1:]
     text = cv2.resize(maps.text, (width, height), interpolation=cv2.INTER_AREA)
+    steep = maps.turn[1] + maps.turn[3]
+    part = ((steep > _STEEP) & (text > 0.4)).astype(np.uint8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(part, np.ones((3, 3), np.uint8)))
+    cell = np.array(gray.shape[::-1]) / (width, height)
+    size = maps.height / float(maps.scale.mean())
     lines: list[Line] = []
-    for quarter in (1, 3):
-        part = ((maps.turn[quarter] > 0.6) & (text > 0.4)).astype(np.uint8)
-        count, _, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(part, np.ones((3, 3), np.uint8)))
-        cell = np.array(gray.shape[::-1]) / (width, height)
-        size = maps.height / float(maps.scale.mean())
-        for k in range(1, count):
-            x, y, w, h = (int(v) for v in stats[k, :4])
-            if w * h * cell.prod() < _NOTE * size**2 or h * cell[1] < 1.5 * size:
-                continue
-            left, top = (max(0, int((v - 2) * c)) for v, c in zip((x, y), cell, strict=True))
-            right, bottom = (int((v + 2) * c) for v, c in zip((x + w, y + h), cell, strict=True))
-            piece = np.ascontiguousarray(np.rot90(gray[top:bottom, left:right], quarter))
-            if min(piece.shape) < _LEAST // 2:
-                continue
-            for line in _placed(maps_of(net, piece, float(2 * maps.scale.mean())), piece):
-                _turn_back(line, quarter, piece, (left, top))
-                middle = ((line.polygon.min(0) + line.polygon.max(0)) / 2 / cell).astype(int)
-                cells = maps.turn[:, min(middle[1], height - 1), min(middle[0], width - 1)]
-                if cells[quarter] > 0.5:
-                    lines.append(line)
+    for k in range(1, count):
+        x, y, w, h = (int(v) for v in stats[k, :4])
+        if w * h * cell.prod() < _NOTE * size**2 or h * cell[1] < 1.5 * size:
+            continue
+        left, top = (max(0, int((v - 2) * c)) for v, c in zip((x, y), cell, strict=True))
+        right, bottom = (int((v + 2) * c) for v, c in zip((x + w, y + h), cell, strict=True))
+        piece = gray[top:bottom, left:right]
+        if min(piece.shape) < _LEAST // 2:
+            continue
+        looks = []
+        for quarter in (1, 3):
+            turned_piece = np.ascontiguousarray(np.rot90(piece, quarter))
+            look = maps_of(net, turned_piece, float(2 * maps.scale.mean()))
+            shares = look.turns()
+            looks.append((shares[0] - shares[2], quarter, turned_piece, look))
+        _, quarter, turned_piece, look = max(looks, key=lambda item: item[0])
+        for line in _placed(look, turned_piece):
+            _turn_back(line, quarter, turned_piece, (left, top))
+            middle = ((line.polygon.min(0) + line.polygon.max(0)) / 2 / cell).astype(int)
+            if steep[min(middle[1], height - 1), min(middle[0], width - 1)] > _STEEP:
+                lines.append(line)
     return lines
