@@ -1,17 +1,14 @@
 """Time and memory of whole pages: ``python benchmarks/speed/pages.py MODEL SCANS… [--repeat 1] [--jobs 1]``.
 
 Without SCANS it draws pages of its own (--pages of --width px with --lines lines). Each is found, read and written as
-txt, ALTO and PAGE by `transcribe` in a new folder. Prints and leaves with --out: seconds from the command to the end of
-a blank page, seconds a page, where the computing goes, and the resident memory over the pages (VmRSS, Linux). Computing
-is the processor's time, which other programs on the machine change little.
+txt, ALTO and PAGE by `transcribe` in a new folder. Prints and leaves with --out: what a start costs (see start.py),
+seconds a page, where the computing goes, and the resident memory over the pages (VmRSS, Linux). Computing is the
+processor's time, which other programs on the machine change little.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -22,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from start import HERE, starts
 
 from htr_ssl.environment import hardware
 from htr_ssl.files import write_json
@@ -34,22 +32,6 @@ from htr_ssl.recognizers.reader import Reader
 
 FORMATS = ("txt", "alto", "page")
 DRAWN = 20  # different pages; more are copies under other names
-
-
-def started(model: Path) -> dict[str, float]:
-    """Seconds from the command to the end of a blank page, on the clock and of computing; the best of three."""
-    with tempfile.TemporaryDirectory() as folder:
-        Image.new("L", (64, 64), 255).save(Path(folder) / "blank.png")
-        given = ["transcribe", str(model), str(Path(folder) / "blank.png"), "--quiet", "--jobs", "1"]
-        clock, computing = [], []
-        for number in range(3):
-            start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-            out = str(Path(folder) / f"out{number}")
-            subprocess.run([sys.executable, "-m", "htr_ssl", *given, "--out", out], check=True, capture_output=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            clock.append(time.perf_counter() - start)
-            computing.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return {"clock": round(min(clock), 2), "computing": round(min(computing), 2)}
 
 
 def resident() -> float:
@@ -94,8 +76,8 @@ def main() -> None:
     reader, spent, track = Reader.load(model, "cpu", options.threads), defaultdict[str, float](float), []
     plain = segmenters.segmenter
 
-    def finder(name: str) -> Callable[..., Any]:
-        return timed("finding", spent, plain(name))
+    def finder(*given: Any) -> Callable[..., Any]:
+        return timed("finding", spent, plain(*given))
 
     segmenters.segmenter = finder
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,7 +102,7 @@ def main() -> None:
         "model": options.model,
         "pages": count,
         "lines": sum(item.lines for item in outcome.results),
-        "start_up_seconds": started(model),
+        "start_up_seconds": starts(model, 3, {"now": HERE})["now"],
         "seconds_a_page": round(clock / count, 3),
         "computing_a_page": round(computing / count, 3),
         "computing_by_part": {name: round(value / count, 3) for name, value in spent.items()},

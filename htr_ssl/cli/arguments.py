@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from htr_ssl.config import Strict
+if TYPE_CHECKING:
+    from htr_ssl.config import Strict
 
-Kind = TypeVar("Kind", bound=Strict)
+Kind = TypeVar("Kind", bound="Strict")
 Given = Annotated[
     list[str] | None,
     typer.Argument(

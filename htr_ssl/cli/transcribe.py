@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -46,23 +49,24 @@ def transcribe(
 
     Example: `htr-ssl transcribe runs/finetune/model.safetensors scans --out text --format txt,alto,pdf`
     """
-    model, inputs = _model_and_pages(given)
     if lines not in ("given", "found"):
         raise UserError(f"--lines {lines}: give given or found")
     if engine not in ("local", "ray"):
         raise UserError(f"--engine {engine}: give local or ray")
     if engine == "ray" and device not in ("auto", "cpu"):
         raise UserError(f"--engine ray reads on the cores of the cluster; leave out --device {device}")
-    from functools import partial
+    with _made_to_last():
+        from functools import partial
 
-    from htr_ssl.cli.show import pages_bar
-    from htr_ssl.environment import cores
-    from htr_ssl.files import sha256
-    from htr_ssl.pages.one_page import Options
-    from htr_ssl.pages.transcribe import transcribe as read_pages
-    from htr_ssl.recognizers.aligned import read_aligned
-    from htr_ssl.recognizers.reader import Reader
+        from htr_ssl.cli.show import pages_bar
+        from htr_ssl.environment import cores
+        from htr_ssl.files import sha256
+        from htr_ssl.pages.one_page import Options
+        from htr_ssl.pages.transcribe import transcribe as read_pages
+        from htr_ssl.recognizers.aligned import read_aligned
+        from htr_ssl.recognizers.reader import Reader
 
+    model, inputs = _model_and_pages(given)
     reader = Reader.load(model, "cpu" if engine == "ray" else device, lm=language_model)
     formats = [name.strip() for name in format.split(",") if name.strip()]
     options = Options("found" if lines == "found" else "given", min_confidence, keep_junk)
@@ -103,6 +107,20 @@ def transcribe(
     note(f"{out}: {len(outcome.done)} page(s) {verb}, {len(outcome.skipped)} skipped (done before)")
     total = len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
     fail([named(path, text) for path, text in outcome.failed], total)
+
+
+@contextmanager
+def _made_to_last() -> Iterator[None]:
+    """For imports: what they make lasts as long as the process, so the garbage collector never goes through it.
+
+    It would do so again and again while PyTorch is imported, and once more when the process ends.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _model_and_pages(given: list[str]) -> tuple[Path, list[str]]:

@@ -63,13 +63,28 @@ def test_help_is_quick_and_imports_nothing_heavy():
         "try: main()\n"
         "except SystemExit: pass\n"
         "seconds = time.process_time() - start\n"
-        "heavy = {'torch', 'lightning', 'cv2', 'matplotlib', 'pyarrow', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'lightning', 'cv2', 'matplotlib', 'pyarrow', 'numpy', 'htr_ssl.config'} & set(sys.modules)\n"
         "print(f'seconds={seconds} heavy={sorted(heavy)}')\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     last = done.stdout.splitlines()[-1]
     assert float(last.split()[0].removeprefix("seconds=")) < 3  # of the processor: the machine may be busy
     assert "heavy=[]" in last
+
+
+def test_the_imports_of_a_reading_are_no_garbage_to_look_for(tmp_path):
+    script = (
+        "import gc, sys\n"
+        "from htr_ssl.cli import main\n"
+        f"sys.argv = ['htr-ssl', 'transcribe', {str(tmp_path / 'gone.jpg')!r}, '--out', {str(tmp_path / 'out')!r}]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(gc.get_freeze_count() > 100_000, gc.isenabled(), sum(kind['collections'] for kind in gc.get_stats()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    frozen, enabled, collections = done.stdout.split()
+    assert (frozen, enabled) == ("True", "True")
+    assert int(collections) < 150  # over 400 while PyTorch is imported, if it is not kept from it
 
 
 def test_version_and_module():
