@@ -26,10 +26,12 @@ import htr_ssl
 from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, PluginConfig, TrainConfig
 from htr_ssl.courses import schedule
 from htr_ssl.data.batch import Batch, Images, padded
-from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.loading import Strips, collate, read_samples, rows_of
 from htr_ssl.files import write_json
 from htr_ssl.layers.frames import valid
+from htr_ssl.recognizers.reader import Reader
 from htr_ssl.recognizers.recognizer import SHORTCUT, Recognizer, padded_targets
+from htr_ssl.recognizers.stackmix import stackmix, to_mix
 from htr_ssl.text import ctc
 from htr_ssl.training import finetune
 from htr_ssl.training.module import Labelled
@@ -40,6 +42,8 @@ DISTILLATION = 0.1
 """Weight of the framewise loss beside CTC."""
 BIGRAMS = 2
 """A pair of characters that stands in the labels so often has a class of its own."""
+MIXED = 2000
+"""Lines made of words of the labelled ones."""
 AVERAGE = 0.98
 """Decay of the moving average of the weights: about the last fifty updates."""
 
@@ -134,6 +138,28 @@ def beside_each_other(groups: list[Images]) -> Images:
     return Images(torch.cat(pixels), torch.cat([group.widths for group in groups]))
 
 
+class Mixed(Labelled):
+    """The usual task on batches of which half are other lines with labels, in the characters of the usual ones."""
+
+    def __init__(self, usual: Labelled, train: Strips, other: Strips) -> None:
+        super().__init__(usual.model, usual.augment, 0.0)
+        index: dict[str, int] = {}
+        for text, label in zip(train.texts(), train.labels, strict=True):
+            index |= zip(text, label, strict=True)  # left-to-right: a label has the order of its text
+        self.train_lines, self.other = train, other
+        other.labels = [[index[character] for character in text] for text in other.texts()]
+
+    def forward(self, batch: Batch, generator: Generator, progress: float) -> dict[str, Tensor | float]:
+        """The usual loss of the first half of the batch and of other lines, drawn anew."""
+        order = torch.randperm(len(batch.indices), generator=generator)
+        kept = batch.indices.cpu()[order[: len(order) // 2]].tolist()
+        drawn = torch.randint(len(self.other), (len(order) - len(kept),), generator=generator).tolist()
+        lines = [(self.train_lines, i) for i in kept] + [(self.other, i) for i in drawn]
+        strips, labels = [strips.strip(i) for strips, i in lines], [strips.labels[i] for strips, i in lines]
+        mixed = collate(strips, range(len(lines)), labels).to(batch.raw.device)
+        return super().forward(mixed, generator, progress)
+
+
 class Distillation(Changed):
     """DCTC, arXiv 2308.08806: each frame also learns the character that is likeliest there, given the label.
 
@@ -192,15 +218,23 @@ ROWS: dict[str, finetune.Lever | None] = {
     "dctc": Distillation,
     "ngram_heads": Bigrams,
     "ema": None,
+    "stackmix": Mixed,
 }
 
 
-def lever_of(row: str, data: DataConfig) -> finetune.Lever | None:
-    """The lever of a row, with the data it needs beside the labels."""
-    if row != "cr_ctc_unlabelled":
-        return ROWS[row]
-    samples = read_samples(data)
-    return partial(Consistency, beside=Strips(samples, rows_of(samples, "train", labelled=False), data))
+def lever_of(row: str, data: DataConfig, usual: Path) -> finetune.Lever | None:
+    """The lever of a row, with the data it needs beside the labels; `usual` is the model of the row `none`."""
+    if row == "cr_ctc_unlabelled":
+        samples = read_samples(data)
+        return partial(Consistency, beside=Strips(samples, rows_of(samples, "train", labelled=False), data))
+    if row == "stackmix":
+        if not usual.exists():
+            raise SystemExit(f"stackmix cuts words with {usual}; run the row none first")
+        lines = to_mix(data, usual.with_name("subset.txt"))
+        mixed = stackmix(lines, Reader.load(usual, "cpu"), MIXED, data)
+        print(f"stackmix: {mixed.words} words, {mixed.left_out} left out", flush=True)
+        return partial(Mixed, other=Strips(mixed, range(MIXED), data))
+    return ROWS[row]
 
 
 def main() -> None:
@@ -246,7 +280,11 @@ def main() -> None:
             ),
         )
         begin = time.perf_counter()
-        model = finetune.run(config, options.out / key.replace(" ", "_"), lever=lever_of(row, data))
+        model = finetune.run(
+            config,
+            options.out / key.replace(" ", "_"),
+            lever=lever_of(row, data, options.out / f"{start}_none_{seed}" / finetune.FILE),
+        )
         spent = time.perf_counter() - begin
         score = htr_ssl.evaluate(model, split="validation", threads=1).result
         found[key] = {"updates": steps, "minutes": round(spent / 60, 1), **said(score)}

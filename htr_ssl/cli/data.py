@@ -153,6 +153,49 @@ def words(
     _left_out(outcome, strict)
 
 
+@data.command()
+def stackmix(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="Model that finetune wrote.")],
+    source: Source,
+    out: Target,
+    samples: Annotated[int, typer.Option(min=1, help="Number of new lines.")] = 2000,
+    subset: Annotated[
+        Path | None,
+        typer.Option(metavar="LIST", help="Labels to use; default: subset.txt beside MODEL, if it is there."),
+    ] = None,
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out words below; 0 keeps all.")] = 0.1,
+    height: Annotated[int, typer.Option(min=0, help="Of the lines [px]; 0 = that of MODEL.")] = 0,
+    seed: Seed = 0,
+    format: Format = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Set words of transcribed train lines side by side as new lines with their text (StackMix).
+
+    The words are cut where a recognizer finds them, as by `data words`. Validation and test lines are not touched.
+
+    Example: `htr-ssl data stackmix runs/finetune/model.safetensors lines.parquet mixed.parquet --samples 5000`
+    """
+    from htr_ssl.bars import rows_bar
+    from htr_ssl.config import DataConfig
+    from htr_ssl.data import importing
+    from htr_ssl.recognizers.reader import Reader
+    from htr_ssl.recognizers.stackmix import stackmix, to_mix
+
+    reader = Reader.load(model, device)
+    config = reader.formatted(DataConfig(source=source, format=format))
+    beside = model.with_name("subset.txt")
+    lines = to_mix(config, subset or (beside if beside.exists() else None))
+    if height:
+        config = config.model_copy(update={"height": height, "max_width": config.max_width * height // config.height})
+    with rows_bar(quiet) as progress:
+        mixed = stackmix(lines, reader, samples, config, confidence, seed, progress)
+    with rows_bar(quiet) as progress:
+        importing.write(mixed, out, encoding="png", progress=progress)
+    note(f"{out}: {samples} lines, made of {mixed.words} words of {len(lines)} lines")
+    note(f"{mixed.left_out} word(s) below confidence {confidence:g} are left out")
+
+
 def divided(samples: Samples, splits: str | None, partial: bool) -> Samples:
     """Samples of a published split, if one is asked for; says how many they are, and how many belong to no part."""
     from htr_ssl.data.splits.splitting import MARK, NAME, divide

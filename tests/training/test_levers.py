@@ -9,6 +9,7 @@ import torch
 from htr_ssl import model_file
 from htr_ssl.config import DataConfig, FinetuneConfig
 from htr_ssl.data.batch import Batch
+from htr_ssl.data.loading import Strips
 from htr_ssl.training import finetune
 
 DATA = {"source": "synthetic", "level": "word", "height": 32, "synthetic": {"samples": 60, "hands": 12}}
@@ -61,7 +62,7 @@ def test_each_lever_trains_and_saves_the_recognizer_alone(levers, tmp_path, row)
     terms = []
 
     def seen(usual, train):
-        lever = levers.lever_of(row, DataConfig(**DATA))
+        lever = levers.lever_of(row, DataConfig(**DATA), tmp_path / "none")
         task = lever(usual, train) if lever else usual
         task.register_forward_hook(lambda module, given, found: terms.append(dict(found)))
         return task
@@ -76,3 +77,24 @@ def test_each_lever_trains_and_saves_the_recognizer_alone(levers, tmp_path, row)
     assert all(("extra" in one) == (row != "none") for one in terms)
     if row != "none":
         assert all(one["extra"] > 0 for one in terms)
+
+
+def test_half_of_each_batch_is_other_lines_in_the_characters_of_the_first(levers, tmp_path):
+    seen = []
+
+    def lever(usual, train):
+        other = Strips(train.samples, train.rows[:3], train.config)
+        task = levers.Mixed(usual, train, other)
+        assert other.labels == train.labels[:3]
+        plain = usual.model.loss
+        task.model.loss = lambda images, batch, **options: (seen.append(batch), plain(images, batch, **options))[1]
+        return task
+
+    config = FinetuneConfig(data=DATA, train=TRAIN, select="last")
+    finetune.run(config, tmp_path, progress=False, lever=lever)
+    assert [len(batch.target_lengths) for batch in seen] == [4, 4]
+
+
+def test_without_the_usual_row_there_is_no_stackmix(levers, tmp_path):
+    with pytest.raises(SystemExit, match="run the row none first"):
+        levers.lever_of("stackmix", DataConfig(**DATA), tmp_path / "none/model.safetensors")
