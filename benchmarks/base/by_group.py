@@ -43,8 +43,8 @@ def readings(reader: Reader, rows: list[dict[str, Any]]) -> dict[str, list[str]]
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         images = [np.array(Image.open(io.BytesIO(row["image"]["bytes"])).convert("L")) for row in chunk]
-        best, greedy = reader.read_both(reader.prepared(images))
-        found["greedy"] += [text for text, _ in greedy]
+        best, scores = reader.read_scored(reader.prepared(images))
+        found["greedy"] += [text for text, _ in reader.paths(scores)]
         found["with LM"] += [text for text, _ in best]
     return found if reader.language is not None else {"greedy": found["greedy"]}
 

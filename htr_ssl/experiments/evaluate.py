@@ -47,7 +47,10 @@ _CHUNK = 256  # strips held at once
 
 
 class Prediction(NamedTuple):
-    """One line of predictions.csv; page and writer are empty if unknown, confidence is in [0, 1]."""
+    """One line of predictions.csv; page and writer are empty if unknown.
+
+    The confidence, in [0, 1], is that of a line which `transcribe` reads: calibrated, if the model is.
+    """
 
     id: str
     page: str
@@ -288,21 +291,25 @@ def _read(
     predictions: list[Prediction] = []
     greedy: list[Prediction] = []
     unreadable: dict[str, str] = {}
+    from htr_ssl.recognizers.aligned import described
+
     for start in range(0, len(rows), _CHUNK):
         kept, strips, wrong = _strips(maker, rows[start : start + _CHUNK])
         unreadable |= wrong
-        if reader.language is None:
-            found = reader.read_strips(strips, batch_size)
-        else:
-            found, paths = reader.read_both(strips, batch_size)
-            greedy += map(partial(_prediction, maker.samples), kept, paths)
-        predictions += map(partial(_prediction, maker.samples), kept, found)
+        read, scores = reader.read_scored(strips, batch_size)
+        sure = [one.confidence for one in described(reader, read, scores)]
+        texts = [text for text, _ in read]
+        predictions += map(partial(_prediction, maker.samples), kept, texts, sure)
+        if reader.language is not None:
+            greedy += (
+                _prediction(maker.samples, row, *path) for row, path in zip(kept, reader.paths(scores), strict=True)
+            )
     return predictions, greedy, unreadable
 
 
-def _prediction(samples: Samples, row: int, reading: tuple[str, float]) -> Prediction:
+def _prediction(samples: Samples, row: int, read: str, confidence: float) -> Prediction:
     name, page, writer, text = (samples.cell(column, row) or "" for column in ("id", "page", "writer", "text"))
-    return Prediction(name, page, writer, text, *reading)
+    return Prediction(name, page, writer, text, read, confidence)
 
 
 def _strips(maker: StripMaker, rows: Sequence[int]) -> tuple[list[int], list[np.ndarray], dict[str, str]]:

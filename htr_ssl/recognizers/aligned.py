@@ -12,7 +12,7 @@ import numpy as np
 
 from htr_ssl.errors import UserError
 from htr_ssl.recognizers.language import CALIBRATION
-from htr_ssl.recognizers.reader import Reader
+from htr_ssl.recognizers.reader import Reader, Readings
 from htr_ssl.text.charset import BLANK, frames_needed, normalise
 
 _LEAST = 1e-4  # chance that a confidence leaves to either outcome
@@ -78,8 +78,13 @@ def read_aligned(reader: Reader, images: Sequence[np.ndarray], batch_size: int =
 
 def strips_aligned(reader: Reader, strips: Sequence[np.ndarray], batch_size: int = 32) -> list[Reading]:
     """The same of images that `prepare` has brought to the model's height."""
+    return described(reader, *reader.read_scored(strips, batch_size))
+
+
+def described(reader: Reader, read: Readings, scores: Sequence[np.ndarray]) -> list[Reading]:
+    """The same of lines that are read already; see `Reader.read_scored`."""
     readings = []
-    for one in align(reader, strips, batch_size):
+    for one in aligned(reader, read, scores):
         if one.spans is None:
             readings.append(Reading(one.text, one.confidence))
             continue
@@ -91,9 +96,8 @@ def strips_aligned(reader: Reader, strips: Sequence[np.ndarray], batch_size: int
     return readings
 
 
-def align(reader: Reader, strips: Sequence[np.ndarray], batch_size: int = 32) -> list[Aligned]:
-    """Texts of lines with the frames of every character; see `strips_aligned`."""
-    read, scores = reader.read_scored(strips, batch_size)
+def aligned(reader: Reader, read: Readings, scores: Sequence[np.ndarray]) -> list[Aligned]:
+    """Texts of lines with the frames of every character; see `described`."""
     texts = [normalise(text) for text, _ in read]
     labels = [_label(reader, text) for text in texts]
     rows = [i for i, label in enumerate(labels) if label and frames_needed(label) <= len(scores[i])]

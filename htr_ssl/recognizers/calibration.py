@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from htr_ssl import model_file
-from htr_ssl.recognizers.aligned import align, calibrated, log_odds
+from htr_ssl.recognizers.aligned import aligned, calibrated, log_odds
 from htr_ssl.recognizers.language import CALIBRATION
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.text.charset import normalise
@@ -69,7 +69,7 @@ def judge(reader: Reader, strips: Sequence[NDArray[Any]], texts: Sequence[str]) 
     confidences, hits = [np.zeros(0)], [np.zeros(0, bool)]
     for start in range(0, len(strips), _CHUNK):
         part = slice(start, start + _CHUNK)
-        for one, written in zip(align(reader, strips[part]), texts[part], strict=True):
+        for one, written in zip(aligned(reader, *reader.read_scored(strips[part])), texts[part], strict=True):
             if one.spans is None:
                 continue
             right = np.zeros(len(one.text), bool)

@@ -144,25 +144,20 @@ class Reader:
                 results[row] = reading
         return results
 
-    def read_both(self, strips: Sequence[np.ndarray], batch_size: int = 32) -> tuple[Readings, Readings]:
-        """Texts with the language model, and those of the likeliest paths; see `read_strips`."""
-        scores = self.scores(strips, batch_size)
-        paths: Readings = []
-        for one in scores:
-            ((indices, confidence),) = ctc.greedy(torch.from_numpy(one)[:, None], torch.tensor([len(one)]))
-            paths.append((self.charset.decode(indices), confidence))
-        return [found[0][:2] for found in self._decoded(scores, 1)], paths
-
     def read_scored(self, strips: Sequence[np.ndarray], batch_size: int = 32) -> tuple[Readings, list[np.ndarray]]:
         """Texts, see `read_strips`, and the log-posteriors (T, K) that they come from."""
         scores = self.scores(strips, batch_size)
         if self._decoder is not None:
             return [found[0][:2] for found in self._decoded(scores, 1)], scores
+        return self.paths(scores), scores
+
+    def paths(self, scores: Sequence[np.ndarray]) -> Readings:
+        """Texts of the likeliest paths of log-posteriors (T, K), what the network reads without a language model."""
         readings: Readings = []
         for one in scores:
             ((indices, confidence),) = ctc.greedy(torch.from_numpy(one)[:, None], torch.tensor([len(one)]))
             readings.append((self.charset.decode(indices), confidence))
-        return readings, scores
+        return readings
 
     def alternatives(
         self, images: Sequence[np.ndarray], count: int = 5, batch_size: int = 32

@@ -34,7 +34,7 @@ def test_greedy_readings_are_unchanged(plain, equipped):
     wanted = Reader.load(plain, "cpu").read(IMAGES)
     assert Reader.load(equipped, "cpu", lm="none").read(IMAGES) == wanted
     reader = Reader.load(equipped, "cpu")
-    _, greedy = reader.read_both(reader.prepared(IMAGES))
+    greedy = reader.paths(reader.scores(reader.prepared(IMAGES)))
     assert [text for text, _ in greedy] == [text for text, _ in wanted]
     np.testing.assert_allclose([sure for _, sure in greedy], [sure for _, sure in wanted], atol=1e-5)
 
@@ -49,7 +49,7 @@ def test_the_stored_model_reads_like_the_decoder_alone(plain, equipped):
     decoder = Decoder(reader.charset, reader.language.model, Options(0.7, 1.5))
     wanted = [reader.charset.decode(found[0].indices) for found in decoder(scores)]
     assert [text for text, _ in reader.read(IMAGES)] == wanted
-    assert [text for text, _ in reader.read_both(reader.prepared(IMAGES))[0]] == wanted
+    assert [text for text, _ in reader.read_scored(reader.prepared(IMAGES))[0]] == wanted
     assert wanted != [text for text, _ in plain_reader.read(IMAGES)]
 
 
