@@ -31,6 +31,7 @@ ADDED = {
     "finetune": [*SHORT, "--quiet"],
     "table": [*SHORT, "rows={supervised: []}", "seeds=[0]", "--quiet"],
     "words": ["--confidence", "0"],
+    "stackmix": ["--confidence", "0"],
 }
 
 

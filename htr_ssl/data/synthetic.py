@@ -23,10 +23,12 @@ from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path
 from htr_ssl.handwriting import strokes
 from htr_ssl.handwriting.drawing import render
+from htr_ssl.handwriting.fonts import FontPen, Fonts
 from htr_ssl.handwriting.hand import Hand
 from htr_ssl.handwriting.paper import Paper
 from htr_ssl.handwriting.phrases import PHRASES, Ngrams
 from htr_ssl.handwriting.strokes import Array
+from htr_ssl.text.direction import of_text
 
 ON_A_PAGE = 8
 
@@ -38,6 +40,8 @@ class Config(Strict):
     """Number of images."""
     text: str = ""
     """UTF-8 text file with one transcription per line to write like; empty = embedded French and English phrases."""
+    fonts: str = ""
+    """Folder of fonts (TTF, OTF, WOFF, WOFF2) to write with, for scripts without pen strokes; empty = pen strokes."""
     order: int = Field(4, ge=0, le=12)
     """Length of the character n-grams that new text is drawn from; 0 = the words or lines of the text as they are."""
     repeat: float = Field(0.25, ge=0, le=1)
@@ -57,11 +61,14 @@ class Config(Strict):
 class SyntheticSamples(Samples):
     """Samples that are written when they are asked for; number i depends on the seed and i only."""
 
-    def __init__(self, config: Config, texts: list[str], level: Level, seed: int) -> None:
+    def __init__(self, config: Config, texts: list[str], level: Level, seed: int, fonts: Fonts | None = None) -> None:
         """One sample for each text."""
         count = len(texts)
         pages = [i // ON_A_PAGE for i in range(count)]
         hands = [page % config.hands for page in pages]
+        self._pens: list[FontPen] = []
+        if fonts is not None:
+            texts = self._set_in(fonts, texts, hands, config.height, seed)
         columns: dict[str, list[str | None]] = {
             "id": [f"synthetic_{seed}_{i:06d}" for i in range(count)],
             "text": list(texts),
@@ -80,7 +87,22 @@ class SyntheticSamples(Samples):
         paper = Paper.draw(seeds.rng(self.seed, "paper", page), self.config.damage)
         hand = _hand(self.seed, page % self.config.hands)
         rng = seeds.rng(self.seed, "sample", index)
-        return render(self._texts[index], hand, rng, self.config.height, paper, self.config.colour)
+        pen = self._pens[index] if self._pens else None
+        return render(self._texts[index], hand, rng, self.config.height, paper, self.config.colour, pen)
+
+    def _set_in(self, fonts: Fonts, texts: list[str], hands: list[int], height: int, seed: int) -> list[str]:
+        """Chooses the font of each text; what is left of a text that no font has whole is its text."""
+        direction = of_text(texts) or "ltr"
+        chosen = [fonts.choose(text, seed, hand) for text, hand in zip(texts, hands, strict=True)]
+        self._pens = [FontPen(path, height, direction) for path, _ in chosen]
+        cut = [text for text, (_, kept) in zip(texts, chosen, strict=True) if kept != text]
+        if cut:
+            warnings.warn(
+                f"synthetic.fonts: no font has all characters of {len(cut)} of {len(texts)} texts, e.g. {cut[0]!r}; "
+                "what the best font lacks is left out of them",
+                stacklevel=4,
+            )
+        return [kept for _, kept in chosen]
 
 
 def split_of_hand(number: int) -> str:
@@ -105,12 +127,15 @@ def samples(config: Config, level: Level, seed: int, texts: Sequence[str] | None
     low, high = config.characters
     if not 1 <= low <= high:
         raise UserError(f"synthetic.characters: {low} to {high} is not a range of lengths; give e.g. [20, 60]")
-    lines = _texts(config.text) if texts is None else _writable(texts, "synthetic")
+    fonts = Fonts(config.fonts) if config.fonts else None
+    lines = _texts(config.text, fonts) if texts is None else _writable(texts, "synthetic", fonts)
+    if fonts:
+        fonts.check_layout(lines)
     source = Ngrams(lines, config.order, config.repeat)
     rngs = (seeds.rng(seed, "text", level, i) for i in range(config.samples))
     if level == "word":
-        return SyntheticSamples(config, [source.words(rng, 1)[0] for rng in rngs], level, seed)
-    return SyntheticSamples(config, [source.lines(rng, 1, (low, high))[0] for rng in rngs], level, seed)
+        return SyntheticSamples(config, [source.words(rng, 1)[0] for rng in rngs], level, seed, fonts)
+    return SyntheticSamples(config, [source.lines(rng, 1, (low, high))[0] for rng in rngs], level, seed, fonts)
 
 
 @lru_cache(maxsize=256)
@@ -118,10 +143,10 @@ def _hand(seed: int, number: int) -> Hand:
     return Hand.draw(seed, number)
 
 
-def _texts(path: str) -> list[str]:
+def _texts(path: str, fonts: Fonts | None) -> list[str]:
     """Lines of a text file, or the embedded phrases, without what cannot be drawn."""
     if not path:
-        return list(PHRASES)
+        return _writable(PHRASES, "the embedded phrases", fonts) if fonts else list(PHRASES)
     try:
         lines = Path(path).expanduser().read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -129,15 +154,18 @@ def _texts(path: str) -> list[str]:
         raise UserError(
             f"synthetic.text: {path} {reason}; give a UTF-8 text file, one transcription per line"
         ) from None
-    return _writable(lines, path)
+    return _writable(lines, path, fonts)
 
 
-def _writable(texts: Sequence[str], name: str) -> list[str]:
+def _writable(texts: Sequence[str], name: str, fonts: Fonts | None) -> list[str]:
     """Texts without the characters that cannot be drawn; those are named in one warning."""
     texts = [" ".join(unicodedata.normalize("NFC", text).split()) for text in texts]
-    unknown = sorted(c for c in set().union(*texts) if not strokes.drawable(c))
+    unknown = sorted(c for c in set().union(*texts) if not (fonts.drawable(c) if fonts else strokes.drawable(c)))
     if unknown:
-        warnings.warn(f"{name}: there are no pen strokes for {' '.join(unknown)}; left out", stacklevel=4)
+        warnings.warn(
+            f"{name}: there {'is no font' if fonts else 'are no pen strokes'} for {' '.join(unknown)}; left out",
+            stacklevel=4,
+        )
         table = dict.fromkeys(map(ord, unknown))
         texts = [" ".join(text.translate(table).split()) for text in texts]
     texts = [text for text in texts if text]

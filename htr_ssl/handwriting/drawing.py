@@ -1,6 +1,8 @@
-"""Paths of the pen become images of words and lines [px]."""
+"""What a pen writes becomes images of words and lines [px]: paths of strokes, or text set in a font."""
 
 from __future__ import annotations
+
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -11,6 +13,51 @@ from htr_ssl.handwriting.strokes import Array, Rng
 
 _FINE = 4  # the pen is drawn at this many times the resolution
 _BITS = 3  # binary places of coordinates when drawing
+
+
+class Pen(Protocol):
+    """What a hand writes with; only a pen knows what its ink is."""
+
+    def trace(self, text: str, hand: Hand, rng: Rng) -> Any:
+        """The ink of a text that begins at the origin, in x-heights."""
+
+    def extent(self, ink: Any) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top."""
+
+    def moved(self, ink: Any, x: float, y: float) -> Any:
+        """The same ink elsewhere."""
+
+    def strays(self, text: str, below: bool) -> list[str]:
+        """Letters of neighbours that may reach into the image of a text, from the sides, or from above and below."""
+
+    def draw(self, parts: list[Any], left: float, top: float, scale: float, shape: tuple[int, int]) -> Array:
+        """Ink in [0, 1] of an image whose corner is at (left, top), `scale` pixels per x-height."""
+
+
+class Strokes:
+    """The pen whose ink is a path."""
+
+    def trace(self, text: str, hand: Hand, rng: Rng) -> Ink:
+        """As the hand writes it."""
+        return hand.trace(text, rng)
+
+    def extent(self, ink: Ink) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top."""
+        return extent(ink)
+
+    def moved(self, ink: Ink, x: float, y: float) -> Ink:
+        """The same path elsewhere."""
+        return ink._replace(points=ink.points + f32(x, y))
+
+    def strays(self, text: str, below: bool) -> list[str]:
+        """Letters with long strokes."""
+        return list("bdfhltgpy" if below else "aegjpqyçf,)ls")
+
+    def draw(self, parts: list[Ink], left: float, top: float, scale: float, shape: tuple[int, int]) -> Array:
+        """All paths at once."""
+        points, starts, widths = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        points = (points * f32(1, -1) + f32(-left, top)) * np.float32(scale)
+        return _draw(points, starts, widths * np.float32(scale), shape)
 
 
 def stamp(mask: Array, points: Array, starts: Array, widths: Array) -> None:
@@ -25,7 +72,13 @@ def stamp(mask: Array, points: Array, starts: Array, widths: Array) -> None:
 
 
 def render(
-    text: str, hand: Hand, rng: Rng, height: int = 48, paper: Paper | None = None, colour: bool = False
+    text: str,
+    hand: Hand,
+    rng: Rng,
+    height: int = 48,
+    paper: Paper | None = None,
+    colour: bool = False,
+    pen: Pen | None = None,
 ) -> Array:
     """A word or line as it is cut from a page.
 
@@ -36,13 +89,15 @@ def render(
         height: of the image [px].
         paper: drawn from `rng` if None.
         colour: RGB instead of gray.
+        pen: strokes if None.
 
     Returns:
         uint8 (H, W), or (H, W, 3) with `colour`.
     """
     paper = paper or Paper.draw(rng)
-    ink = hand.trace(text, rng)
-    left, right, bottom, top = extent(ink)
+    pen = pen or Strokes()
+    ink = pen.trace(text, hand, rng)
+    left, right, bottom, top = pen.extent(ink)
     words = text.count(" ")
     # The higher the line's share, the more room above and below short letters.
     share = rng.random() ** 2
@@ -55,26 +110,26 @@ def render(
     sides = np.clip(rng.normal(0.5, 0.3, 2), -0.06, 1.5)
     left, right = left - sides[0], right + sides[1]
     width = max(8, round((right - left) * scale))
-    parts = [ink, *_strays(hand, paper, rng, left, right, bottom, top)]
-    points, starts, widths = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    points = (points * f32(1, -1) + f32(-left, top)) * np.float32(scale)
-    mask = _draw(points, starts, widths * np.float32(scale), (height, width))
+    parts = [ink, *_strays(text, hand, pen, paper, rng, (left, right, bottom, top))]
+    mask = pen.draw(parts, left, top, scale, (height, width))
     return finish(mask, hand, paper, rng, scale, top * scale, colour)
 
 
-def _strays(hand: Hand, paper: Paper, rng: Rng, left: float, right: float, bottom: float, top: float) -> list[Ink]:
+def _strays(
+    text: str, hand: Hand, pen: Pen, paper: Paper, rng: Rng, box: tuple[float, float, float, float]
+) -> list[Any]:
     """Ink of neighbouring words and lines that reaches into the image."""
+    left, right, bottom, top = box
     found = []
     for side in range(4):
         if rng.random() > paper.stray / (1 if side < 2 else 2):
             continue
-        letters = "".join(rng.choice(list("aegjpqyçf,)ls" if side < 2 else "bdfhltgpy"), 1))
-        ink = hand.trace(letters, rng)
-        x0, x1, y0, y1 = extent(ink)
+        ink = pen.trace("".join(rng.choice(pen.strays(text, side >= 2), 1)), hand, rng)
+        x0, x1, y0, y1 = pen.extent(ink)
         reach = rng.uniform(0.05, 0.3)
         x = rng.uniform(left, right)
         move = ((left + reach - x1, 0), (right - reach - x0, 0), (x, top - reach - y0), (x, bottom + reach - y1))[side]
-        found.append(ink._replace(points=ink.points + f32(*move)))
+        found.append(pen.moved(ink, *move))
     return found
 
 
