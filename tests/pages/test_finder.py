@@ -18,6 +18,7 @@ from htr_ssl.pages.finder import crops, weights
 from htr_ssl.pages.finder.maps import Maps
 from htr_ssl.pages.finder.measure import overlap, score
 from htr_ssl.pages.finder.net import FinderNet
+from htr_ssl.pages.finder.outline import outlines
 from htr_ssl.pages.finder.page_layout import laid_out, within
 from htr_ssl.pages.finder.page_scores import Known, evaluate
 from htr_ssl.pages.finder.trace import trace
@@ -154,6 +155,30 @@ def test_drawn_maps_become_their_lines(rows: int, slope: float, columns: int, se
         assert abs(found.x[0] - a[0]) < 5
         assert abs(found.x[-1] - b[0]) < 5
         assert np.abs(np.interp(found.x, (a[0], b[0]), (a[1], b[1])) - found.y).max() < 1.5
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(8, 30), st.integers(0, 8), st.booleans())
+def test_outlines_are_drawn_in_to_the_ink_and_cut_none(tall: int, deep: int, ruled: bool) -> None:
+    """The net says 40 px above and 16 below the baseline; the ink reaches less far, a ruling above it is no ink."""
+    gray = np.full((240, 600), 225, np.uint8)
+    if ruled:
+        gray[84:86] = 120
+    for x in range(60, 540, 9):
+        cv2.line(gray, (x, 120), (x + 4, 120 - tall), 30, 2)
+        cv2.line(gray, (x, 120), (x + 4, 120 + deep), 30, 2)
+    base = np.zeros((120, 300), np.float32)
+    base[59:61, 30:270] = 0.9
+    reach = np.full_like(base, 20), np.full_like(base, 8)
+    maps = Maps(base, np.zeros_like(base), base, *reach, np.zeros((4, 15, 38), np.float32), np.full(2, 0.5))
+    polygon = outlines(trace(maps), maps, gray)[0]
+    inside = np.zeros_like(gray)
+    cv2.fillPoly(inside, [np.round(polygon).astype(np.int32)], 1)
+    ink = gray[:, 70:530] < 60
+    assert inside[:, 70:530][ink].mean() > 0.99
+    top, bottom = polygon[:, 1].min(), polygon[:, 1].max()
+    assert 120 - top < max(tall, 12) + 16
+    assert bottom - 120 < max(deep, 5) + 14
 
 
 def pages(count: int = 2) -> list[TruePage]:
