@@ -10,12 +10,15 @@ import numpy as np
 
 from htr_ssl.layout.ink import ink_of, without_rulings
 from htr_ssl.pages.finder.maps import Maps
+from htr_ssl.pages.finder.rules import Rule
 from htr_ssl.pages.finder.trace import Trace
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _MARGIN = 0.06  # added above, below and at the ends [heights]
 _START = 0.25  # added before the line, where large letters reach out [heights]
+_RULE = 1.0  # kept between outline and rule [cells]
+_ON = 0.15  # how far a rule is taken to run through the end of a line [heights]
 _SMOOTH = 0.3  # reach of the maximum along the line [heights]
 _FINE = 2  # pixels of ink to a cell
 _AROUND = 2.0  # how far along the line ink counts for the outline [heights]
@@ -23,15 +26,15 @@ _ROOM = 0.1  # paper kept above and below the ink [heights]
 _LEAST = 0.3  # least share of the predicted reach that stays
 
 
-def outlines(traces: Sequence[Trace], maps: Maps, gray: Array) -> list[Array]:
-    """Outline of every line (K, 2) [px of the page], inside of it."""
+def outlines(traces: Sequence[Trace], maps: Maps, gray: Array, rules: Sequence[Rule] = ()) -> list[Array]:
+    """Outline of every line (K, 2) [px of the page], inside of it and between the rules of a table."""
     height, width = gray.shape
     ink = _ink(gray, maps) if traces else gray
     found = []
     for line in traces:
         size = line.height
         count = max(3, min(60, round(2 * np.ptp(line.x) / size) + 1))
-        edges = np.linspace(line.x[0] - _START * size, line.x[-1] + 1 + _MARGIN * size, count)
+        edges = np.linspace(*_ends(line, rules), count)
         y = np.interp(edges, line.x, line.y)
         above, below = _drawn_in(line, ink)
         above = np.interp(edges, line.x, _largest(above, size)) + _MARGIN * size
@@ -40,6 +43,21 @@ def outlines(traces: Sequence[Trace], maps: Maps, gray: Array) -> list[Array]:
         points = (np.concatenate((upper, lower)) + 0.5) / maps.scale
         found.append(np.clip(points, 0, (width - 1, height - 1)))
     return found
+
+
+def _ends(line: Trace, rules: Sequence[Rule]) -> tuple[float, float]:
+    """Where the outline begins and ends [cells]."""
+    size = line.height
+    start, stop = line.x[0] - _START * size, line.x[-1] + 1 + _MARGIN * size
+    for rule in rules:
+        if not rule.top <= line.y[0] <= rule.bottom:
+            continue
+        left, right = (rule.place + rule.slope * line.y[k] for k in (0, -1))
+        if start - _RULE < left < line.x[0] + _ON * size:
+            start = left + _RULE
+        if line.x[-1] - _ON * size < right < stop + _RULE:
+            stop = right - _RULE
+    return float(min(start, line.x[0] + _ON * size)), float(stop)
 
 
 def _ink(gray: Array, maps: Maps) -> Array:

@@ -199,7 +199,10 @@ def _by_rows(boxes: Boxes, some: Array) -> Array:
     rows = np.searchsorted(_apart(starts, 0.8 * size), boxes.y[some])
     if len(starts) < 3 or rows.max() < 2:
         return _from_top(boxes, some)
-    return np.asarray(some[np.lexsort((boxes.y[some], column, rows))])
+    order = []
+    for row, place in sorted(set(zip(rows.tolist(), column.tolist(), strict=True))):
+        order.append(_from_top(boxes, some[(rows == row) & (column == place)]))
+    return np.concatenate(order)
 
 
 def _apart(values: Array, least: float) -> Array:

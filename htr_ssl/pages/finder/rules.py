@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from htr_ssl.pages.finder.maps import Maps
-from htr_ssl.pages.finder.trace import Trace
+from htr_ssl.pages.finder.trace import Trace, small
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -18,6 +18,7 @@ _LONG = 0.3  # shortest rule [heights of the page]
 _PIECE = 2.2  # shortest unbroken piece of a rule [heights of a line]
 _CONTRAST = 14.0  # gray levels that a rule is darker than what lies beside it
 _LEAST = 3  # rules of a table
+_LINE = 6.0  # lines that run over a rule are longer [heights]
 _CELL = 0.55  # shortest piece of a line cut off at a rule [heights]
 
 
@@ -112,8 +113,26 @@ def cut(lines: Sequence[Trace], rules: Sequence[Rule]) -> list[Trace]:
     return parts
 
 
+def cells(maps: Maps, lines: Sequence[Trace], rules: Sequence[Rule]) -> list[Trace]:
+    """Short words between the rules of a table that are not among its lines."""
+    if len(rules) < _LEAST:
+        return []
+    apart = np.zeros(maps.baseline.shape, np.uint8)
+    for rule in rules:
+        first, last = ((round(rule.place + rule.slope * y), round(y)) for y in (rule.top, rule.bottom))
+        cv2.line(apart, first, last, 1, 1)
+    top, bottom = min(rule.top for rule in rules), max(rule.bottom for rule in rules)
+    kept = []
+    for line in small(maps, lines, apart):
+        x, y = float(line.x.mean()), float(line.y.mean())
+        places = [rule.place + rule.slope * y for rule in rules]
+        if top <= y <= bottom and min(places) <= x <= max(places):
+            kept.append(line)
+    return kept
+
+
 def _parts(rule: Rule, lines: Sequence[Trace]) -> bool:
-    """Whether lines mind the rule."""
+    """Whether lines mind the rule; two cells joined across it are no line that runs over it."""
     crossing, ending = 0, 0
     for line in lines:
         start, stop = (line.x[k] - (rule.place + rule.slope * line.y[k]) for k in (0, -1))
@@ -121,7 +140,8 @@ def _parts(rule: Rule, lines: Sequence[Trace]) -> bool:
             continue
         near = 0.6 * line.height
         if start < -near and stop > near:
-            crossing += 1
+            long = np.ptp(line.x) > _LINE * line.height
+            crossing, ending = crossing + int(long), ending + int(not long)
         elif (abs(start) < 2 * near) or (abs(stop) < 2 * near):
             ending += 1
     return ending >= max(3, 0.3 * crossing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _BAND, _END = 0.4, 0.5  # chances above which a cell counts as baseline, as end of a line
 _SURE = 0.75  # of a baseline where bands of two lines touch
 _SHORT = 0.45  # shortest line [heights]
+_TINY, _FAINT = 0.45, 0.5  # shortest cell of a table [heights] and its least mean chance
 _GAP, _STEP = 1.6, 0.22  # widest gap and greatest step within a line [heights]
 _MEAN = 0.55  # least mean chance of a line's band
 _BODY = 0.5  # farthest a loop lies from the baseline of its line [heights]
@@ -54,6 +56,26 @@ def trace(maps: Maps) -> list[Trace]:
     lines = _joined(maps, pieces, height)
     lines = [line for line in lines if np.ptp(line.x) >= _SHORT * line.height and line.chance >= _MEAN]
     return _without_scraps(lines)
+
+
+def small(maps: Maps, lines: Sequence[Trace], apart: Array) -> list[Trace]:
+    """Words of a letter or two that `trace` leaves out: the ends the net sees on both sides cover them.
+
+    Args:
+        maps: of the page.
+        lines: what was found; pieces of them are none.
+        apart: (h, w), cells above 0 part words.
+    """
+    height = maps.height
+    band: Array = ((maps.baseline > _BAND) & (apart == 0)).astype(np.uint8)
+    labels = np.asarray(cv2.connectedComponents(band, connectivity=8)[1])
+    for line in lines:
+        labels[np.isin(labels, labels[np.round(line.y).astype(int), np.round(line.x).astype(int)])] = 0
+    return [
+        line
+        for line in _pieces(maps, labels)
+        if _TINY * height <= np.ptp(line.x) <= 4 * height and np.ptp(line.y) < _BODY * height and line.chance >= _FAINT
+    ]
 
 
 def _without_scraps(lines: list[Trace]) -> list[Trace]:

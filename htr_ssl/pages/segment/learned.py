@@ -17,7 +17,7 @@ from htr_ssl.pages.finder.maps import Maps, maps_of
 from htr_ssl.pages.finder.net import HEIGHT, FinderNet
 from htr_ssl.pages.finder.outline import outlines
 from htr_ssl.pages.finder.page_layout import laid_out, within
-from htr_ssl.pages.finder.rules import cut, rules_of
+from htr_ssl.pages.finder.rules import cells, cut, rules_of
 from htr_ssl.pages.finder.trace import Trace, trace
 from htr_ssl.pages.finder.weights import SHIPPED, load
 
@@ -129,9 +129,12 @@ def _closer(net: FinderNet, gray: Array, maps: Maps) -> Maps:
 
 def _placed(maps: Maps, gray: Array, corner: tuple[float, float] = (0.0, 0.0)) -> list[Line]:
     """Lines of maps, in pixels of the page; `corner` is where the maps begin."""
-    traces: list[Trace] = cut(trace(maps), rules_of(gray, maps))
+    traces: list[Trace] = trace(maps)
+    rules = rules_of(gray, maps)
+    if rules:
+        traces = cut(traces + cells(maps, traces, rules), rules)
     lines = []
-    for line, polygon in zip(traces, outlines(traces, maps, gray), strict=True):
+    for line, polygon in zip(traces, outlines(traces, maps, gray, rules), strict=True):
         knots = np.linspace(0, len(line.x) - 1, max(2, min(24, round(np.ptp(line.x) / line.height) + 1)))
         place = knots.round().astype(int)
         base = np.stack((line.x[place] + 0.5, line.y[place] + 0.5), 1) / maps.scale + corner
