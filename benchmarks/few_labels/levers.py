@@ -25,6 +25,7 @@ from torch.nn import functional
 import htr_ssl
 from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, PluginConfig, TrainConfig
 from htr_ssl.courses import schedule
+from htr_ssl.data import synthetic
 from htr_ssl.data.batch import Batch, Images, padded
 from htr_ssl.data.loading import Strips, collate, read_samples, rows_of
 from htr_ssl.files import write_json
@@ -43,7 +44,7 @@ DISTILLATION = 0.1
 BIGRAMS = 2
 """A pair of characters that stands in the labels so often has a class of its own."""
 MIXED = 2000
-"""Lines made of words of the labelled ones."""
+"""Lines that are mixed with the labelled ones."""
 AVERAGE = 0.98
 """Decay of the moving average of the weights: about the last fifty updates."""
 
@@ -160,6 +161,13 @@ class Mixed(Labelled):
         return super().forward(mixed, generator, progress)
 
 
+def written(usual: Labelled, train: Strips, data: DataConfig, fonts: str) -> Mixed:
+    """Half of each batch is synthetic handwriting that writes like the labels, with pen strokes or in fonts."""
+    config = synthetic.Config(samples=MIXED, fonts=fonts, height=data.height)
+    lines = synthetic.samples(config, data.level, 0, train.texts())
+    return Mixed(usual, train, Strips(lines, range(MIXED), data))
+
+
 class Distillation(Changed):
     """DCTC, arXiv 2308.08806: each frame also learns the character that is likeliest there, given the label.
 
@@ -219,11 +227,15 @@ ROWS: dict[str, finetune.Lever | None] = {
     "ngram_heads": Bigrams,
     "ema": None,
     "stackmix": Mixed,
+    "strokes": Mixed,
+    "fonts": Mixed,
 }
 
 
-def lever_of(row: str, data: DataConfig, usual: Path) -> finetune.Lever | None:
+def lever_of(row: str, data: DataConfig, usual: Path, fonts: str = "") -> finetune.Lever | None:
     """The lever of a row, with the data it needs beside the labels; `usual` is the model of the row `none`."""
+    if row in ("strokes", "fonts"):
+        return partial(written, data=data, fonts=fonts if row == "fonts" else "")
     if row == "cr_ctc_unlabelled":
         samples = read_samples(data)
         return partial(Consistency, beside=Strips(samples, rows_of(samples, "train", labelled=False), data))
@@ -246,9 +258,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="updates of every row; 0 = what `learn` takes")
     parser.add_argument("--starts", nargs="+", default=["base", "nothing"], choices=["base", "nothing"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--rows", nargs="+", default=[row for row in ROWS if row != "fonts"], choices=list(ROWS))
+    parser.add_argument("--fonts", default="", help="folder of fonts, for the row fonts")
     parser.add_argument("--out", type=Path, default=Path("runs/levers"))
     options = parser.parse_args()
+    if "fonts" in options.rows and not options.fonts:
+        parser.error("the row fonts needs --fonts FOLDER")
     torch.set_num_threads(1)
     data = DataConfig(source=options.data)
     known = len(rows_of(read_samples(data), "train", labelled=True))
@@ -283,7 +298,7 @@ def main() -> None:
         model = finetune.run(
             config,
             options.out / key.replace(" ", "_"),
-            lever=lever_of(row, data, options.out / f"{start}_none_{seed}" / finetune.FILE),
+            lever=lever_of(row, data, options.out / f"{start}_none_{seed}" / finetune.FILE, options.fonts),
         )
         spent = time.perf_counter() - begin
         score = htr_ssl.evaluate(model, split="validation", threads=1).result

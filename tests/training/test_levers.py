@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
 import torch
 
@@ -93,6 +94,24 @@ def test_half_of_each_batch_is_other_lines_in_the_characters_of_the_first(levers
     config = FinetuneConfig(data=DATA, train=TRAIN, select="last")
     finetune.run(config, tmp_path, progress=False, lever=lever)
     assert [len(batch.target_lengths) for batch in seen] == [4, 4]
+
+
+@pytest.mark.parametrize("row", ["strokes", "fonts"])
+def test_half_of_each_batch_may_be_synthetic_handwriting(levers, tmp_path, monkeypatch, row):
+    monkeypatch.setattr(levers, "MIXED", 20)
+    fonts = str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSerif-Italic.ttf")
+    mixed = []
+
+    def lever(usual, train):
+        task = levers.lever_of(row, DataConfig(**DATA), tmp_path / "none", fonts)(usual, train)
+        mixed.append((set("".join(train.texts())), task.other))
+        return task
+
+    finetune.run(FinetuneConfig(data=DATA, train=TRAIN, select="last"), tmp_path, progress=False, lever=lever)
+    known, other = mixed[0]
+    assert len(other) == 20
+    assert set("".join(other.texts())) <= known | {" "}
+    assert bool(other.samples._pens) == (row == "fonts")
 
 
 def test_without_the_usual_row_there_is_no_stackmix(levers, tmp_path):
