@@ -124,14 +124,22 @@ def pairs(title: str, rows: Iterable[tuple[str, str]]) -> None:
 
 
 @contextmanager
-def pages_bar(quiet: bool) -> Iterator[Callable[[int, int, Any], None] | None]:
-    """Progress of pages with the time left; plain lines where there is no terminal, None if quiet."""
+def pages_bar(quiet: bool, planned: bool = False) -> Iterator[Callable[[int, int, Any], None] | None]:
+    """Progress of pages with the time left; plain lines where there is no terminal, None if quiet.
+
+    Pages that are only `planned` have a line each in a terminal too, and no time.
+    """
     from rich import progress
     from rich.console import Console
 
     console = Console(stderr=True)
     if quiet:
         yield None
+    elif planned:
+        words = {"done": "to read"}
+        yield lambda done, total, result: note(
+            f"{done}/{total} {words.get(result.status, result.status)} {result.source}"
+        )
     elif not console.is_terminal:
         start = time.monotonic()
         yield lambda done, total, result: note(_page_line(done, total, result, time.monotonic() - start))

@@ -70,7 +70,7 @@ def transcribe(
     reader = Reader.load(model, "cpu" if engine == "ray" else device, lm=language_model)
     formats = [name.strip() for name in format.split(",") if name.strip()]
     options = Options("found" if lines == "found" else "given", min_confidence, keep_junk)
-    with pages_bar(quiet) as progress:
+    with pages_bar(quiet, dry_run) as progress:
         outcome = read_pages(
             partial(read_aligned, reader),
             inputs,
@@ -98,6 +98,9 @@ def transcribe(
     for path, other in outcome.kept:
         new = f"; the new one is {other.name}" if other is not None else ""
         note(f"{path}: you changed this file, it stays{new}", "yellow")
+    given_lines = [result.given for result in outcome.results if result.given]
+    if given_lines:
+        note(f"{len(given_lines)} page(s) have the lines of their PAGE or ALTO file; --lines found finds new ones")
     if left_out:
         note(f"{left_out} line(s) without certain text were left out")
     for result in outcome.results:

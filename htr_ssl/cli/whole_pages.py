@@ -33,8 +33,9 @@ def whole_pages(
         result.write(out)
     scores = {way: result.scores(way) for way in WAYS}
     say(f"| {len(result.pages)} page(s) | CER [%] | WER [%] | WAcc [%] |\n| --- | --- | --- | --- |")
+    many = len(result.pages) > 1
     for way, title in WAYS.items():
-        say(f"| {title} | {' | '.join(_rate(scores[way], name) for name in ('cer', 'wer', 'wacc'))} |")
+        say(f"| {title} | {' | '.join(_rate(scores[way], name, many) for name in ('cer', 'wer', 'wacc'))} |")
     lines = result.lines
     given, marked, found, ordered = (100 * scores[way].cer for way in WAYS)
     say(
@@ -48,9 +49,11 @@ def whole_pages(
     fail([named(path, text) for path, text in result.failed], len(result.pages) + len(result.failed))
 
 
-def _rate(scores: Scores, name: str) -> str:
+def _rate(scores: Scores, name: str, many: bool) -> str:
+    """A rate with its interval, which one page does not have."""
     low, high = getattr(scores, f"{name}_ci")
-    return f"{100 * getattr(scores, name):.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    rate = f"{100 * getattr(scores, name):.1f}"
+    return rate if not many else f"{rate} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _told(page: PageScore) -> None:

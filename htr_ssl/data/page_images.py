@@ -181,8 +181,12 @@ def _document(path: Path) -> Any:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path}: the file is larger than 1 GiB; split it")
         return pypdfium2.PdfDocument(path.read_bytes() if isinstance(path, Member) else path)
-    except (OSError, pypdfium2.PdfiumError) as error:
-        raise UserError(f"{path}: the PDF cannot be read ({error}); export it again, without a password") from error
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise UserError(f"{path}: the PDF is locked with a password; export it again without one") from error
+        raise UserError(f"{path}: the PDF is damaged and cannot be opened; copy it again or leave it out") from error
+    except OSError as error:
+        raise UserError(f"{path}: the PDF cannot be read ({error.strerror or error}); check the file") from error
 
 
 def _drawn(path: Path, number: int) -> np.ndarray:

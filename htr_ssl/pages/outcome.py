@@ -22,6 +22,8 @@ class Result:
         seconds: for finding, reading and writing.
         notes: sentences on what is doubtful.
         name: of its outputs, without extension.
+        kept: see `Outcome`.
+        given: name of the PAGE or ALTO file whose lines were read; empty if they were found.
     """
 
     source: Path
@@ -34,6 +36,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
     name: Path = Path()
     kept: list[tuple[Path, Path | None]] = field(default_factory=list)
+    given: str = ""
 
 
 Progress = Callable[[int, int, Result], None]

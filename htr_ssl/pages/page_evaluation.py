@@ -75,6 +75,11 @@ class PageEvaluation:
         """How the found lines of all pages fit the given ones."""
         return sum((page.lines for page in self.pages), Score())
 
+    def _rates(self, way: Way) -> dict[str, Any]:
+        """Scores as in pages.json; one page has no intervals."""
+        rates = self.scores(way).to_dict()
+        return {name: rate for name, rate in rates.items() if len(self.pages) > 1 or not name.endswith("_ci")}
+
     def to_dict(self) -> dict[str, Any]:
         """Content of pages.json."""
         lines = self.lines
@@ -82,7 +87,7 @@ class PageEvaluation:
         return {
             "pages": len(self.pages),
             "failed": [str(path) for path, _ in self.failed],
-            **{way: self.scores(way).to_dict() for way in WAYS},
+            **{way: self._rates(way) for way in WAYS},
             "lines": {**counts, "recall": lines.recall, "precision": lines.precision},
             "left_out": sum(page.left_out for page in self.pages),
             "seconds": sum(page.seconds for page in self.pages),

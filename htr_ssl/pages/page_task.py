@@ -118,6 +118,7 @@ def _one(task: Task, job: Job, name: Path) -> Result:
             "confidence": page.confidence,
             "seconds": round(time.perf_counter() - start, 2),
             "notes": page.notes,
+            "given": page.xml.name if page.xml is not None else "",
         }
     if task.run:
         entry.facts["run"] = task.run
@@ -141,6 +142,7 @@ def _result(job: Job, name: Path, entry: Entry, status: Literal["done", "skipped
         notes=list(facts["notes"] or []),
         name=name,
         kept=list(kept),
+        given=str(entry.facts.get("given") or ""),
     )
 
 

@@ -53,6 +53,11 @@ def _sure(item: Result) -> float:
     return -1.0 if item.confidence is None else item.confidence
 
 
+def _remarks(item: Result) -> list[str]:
+    """Sentences on a page that was read."""
+    return [*([f"lines of {item.given}"] if item.given else []), *item.notes]
+
+
 def _text(results: Sequence[Result]) -> str:
     all_of = totals(results)
     sure = "" if all_of["confidence"] is None else f", mean confidence {all_of['confidence']:.2f}"
@@ -68,7 +73,7 @@ def _text(results: Sequence[Result]) -> str:
         rows.append(
             f"{item.status:8} {value:>10}  {item.lines:5}  {item.left_out:8}  {item.seconds:7.2f}  {item.source}"
         )
-        rows += [f"         {text}" for text in (item.message, *item.notes) if text]
+        rows += [f"         {text}" for text in (item.message, *_remarks(item)) if text]
     return "\n".join(rows) + "\n"
 
 
@@ -78,7 +83,7 @@ def _csv(results: Sequence[Result]) -> str:
     writer.writerow(("page", "status", "confidence", "lines", "left_out", "seconds", "outputs", "message"))
     for item in results:
         value = "" if item.confidence is None else f"{item.confidence:.4f}"
-        message = " ".join((item.message, *item.notes)).strip()
+        message = " ".join((item.message, *_remarks(item))).strip()
         known = (
             item.source,
             item.status,
@@ -100,6 +105,7 @@ def _html(results: Sequence[Result], out: Path, made: Made) -> str:
             "picture": _picture(item.source) if number < MOST_PICTURES else "",
             "doubt": item.confidence is None or item.confidence < _DOUBT,
             "files": _files(item, out),
+            "remarks": _remarks(item),
             "message": item.message.removeprefix(f"{item.source}: "),
         }
         for number, item in enumerate(results)

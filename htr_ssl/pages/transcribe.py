@@ -102,6 +102,8 @@ def transcribe(
     total = len(pages) + len(found.failed)
     for path, message in found.failed:
         outcome.add(Result(path, "failed", message))
+        if progress is not None:
+            progress(len(outcome.results), total, outcome.results[-1])
     items = list(zip(pages, names, strict=True))
     for result in _planned(task, items, jobs) if dry_run else _read(task, items, jobs, engine):
         outcome.add(result)

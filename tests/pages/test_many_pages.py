@@ -2,13 +2,19 @@
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pikepdf
 import pytest
 from PIL import Image, ImageDraw
+from random_models import random_model
+from typer.testing import CliRunner
 
+from htr_ssl.cli import app
 from htr_ssl.data.page_images import MAX_PIXELS
+from htr_ssl.layout.document import Line, Page
+from htr_ssl.pages.formats import alto
 from htr_ssl.pages.one_page import Options
 from htr_ssl.pages.transcribe import transcribe
 from htr_ssl.recognizers.aligned import Reading
@@ -70,11 +76,18 @@ def test_bad_files_are_named_one_by_one_and_the_rest_is_done(tmp_path, folder):
     (folder / "away.xml").write_text(
         '<PcGts><Page imageFilename="../../etc/x.png" imageWidth="9" imageHeight="9"/></PcGts>'
     )
-    outcome = transcribe(read_lines, [folder], tmp_path / "out", ["txt"], jobs=2)
+    seen = []
+    outcome = transcribe(
+        read_lines, [folder], tmp_path / "out", ["txt"], progress=lambda *state: seen.append(state), jobs=2
+    )
     assert len(outcome.done) == 7
+    assert [done for done, _, _ in seen] == list(range(1, 14))
     names = sorted(path.name for path, _ in outcome.failed)
     assert names == ["away.xml", "bomb.png", "broken.pdf", "cut.png", "empty.jpg", "locked.pdf"]
     assert all("\n" not in message and path.stem in message for path, message in outcome.failed)
+    messages = {path.name: message for path, message in outcome.failed}
+    assert messages["locked.pdf"].endswith(": the PDF is locked with a password; export it again without one")
+    assert messages["broken.pdf"].endswith(": the PDF is damaged and cannot be opened; copy it again or leave it out")
 
 
 def test_a_summary_has_the_pages_in_doubt_first(tmp_path, folder):
@@ -95,6 +108,41 @@ def test_a_summary_has_the_pages_in_doubt_first(tmp_path, folder):
     assert 'href="single.txt" title="single.txt">txt</a>' in page
     assert page.count("empty.jpg") == 1  # its message does not begin with its name again
     assert "7 page(s) transcribed, 0 done before, 1 failed" in (tmp_path / "out" / "summary.txt").read_text()
+
+
+def test_it_is_said_of_which_pages_the_lines_were_given(tmp_path, folder):
+    line = Line("l1", np.array([[50.0, 10], [150, 10], [150, 40], [50, 40]]), text="known")
+    alto.write(Page(Path("single.png"), 400, 300, [line]), folder / "single.xml")
+    for _ in range(2):  # a page that is skipped has them too
+        outcome = transcribe(read_lines, [folder], tmp_path / "out", ["txt"], summary=True)
+        assert [result.given for result in outcome.results if result.given] == ["single.xml"]
+        assert (tmp_path / "out" / "summary.txt").read_text().count("lines of single.xml") == 1
+        assert (tmp_path / "out" / "summary.html").read_text().count("lines of single.xml") == 1
+    model = random_model(tmp_path / "model.safetensors")
+    asked = ["transcribe", str(model), str(folder), "--out", str(tmp_path / "cli"), "--device", "cpu"]
+    said = CliRunner().invoke(app, [*asked, "--segmenter", "projection", "--jobs", "1"])
+    assert "1 page(s) have the lines of their PAGE or ALTO file; --lines found finds new ones" in said.stderr
+
+
+def test_a_dry_run_of_the_command_says_what_it_would_read(tmp_path, folder):
+    model = random_model(tmp_path / "model.safetensors")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    asked = ["transcribe", str(model), str(folder), "--out", str(tmp_path / "out"), "--dry-run", "--device", "cpu"]
+    said = CliRunner().invoke(app, asked)
+    lines = said.stderr.splitlines()
+    assert lines[0] == f"1/8 failed {folder / 'broken.pdf'}"
+    assert lines[1:8] == [
+        f"{number}/8 to read {folder / name}"
+        for number, name in enumerate(
+            (
+                *(f"book.pdf#00{page}" for page in (1, 2, 3)),
+                "single.png",
+                *(f"three pages.tif#00{page}" for page in (1, 2, 3)),
+            ),
+            2,
+        )
+    ]
+    assert said.exit_code == 1
 
 
 def test_a_dry_run_writes_nothing(tmp_path, folder):

@@ -107,6 +107,8 @@ def test_the_command_and_the_function_write_a_row_a_page(tmp_path):
     result = htr_ssl.evaluate_pages(model, tmp_path / "in", "projection", device="cpu")
     assert result.scores("given").cer == pytest.approx(stored["given"]["cer"])
     (tmp_path / "in" / "one.png").write_bytes(b"")
-    answer = CliRunner().invoke(app, given)
+    answer = CliRunner().invoke(app, [*given, "--out", str(tmp_path / "out")])
     assert answer.exit_code == 1
     assert "one.png" in answer.output
+    assert "[" not in answer.output.partition("| --- |")[2].partition("finding lines costs")[0]
+    assert not [name for name in json.loads((tmp_path / "out" / "pages.json").read_text())["given"] if "_ci" in name]
