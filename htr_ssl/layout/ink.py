@@ -17,7 +17,7 @@ _DARK = 0.4  # background darker than this share of the paper is no paper
 
 def ink_of(gray: Array) -> Array:
     """Mask of the ink of a page, uint8 (H, W), 1 = ink, without what lies on dark ground around the paper."""
-    paper = _paper(gray)
+    paper = paper_of(gray)
     flat = np.minimum(cv2.divide(gray, paper, scale=255, dtype=cv2.CV_32F), 255)
     side = _odd(max(min(gray.shape) / 20, 41))
     mean = cv2.blur(flat, (side, side))
@@ -93,7 +93,7 @@ def without_curves(ink: Array, pitch: float) -> Array:
     return kept
 
 
-def _paper(gray: Array) -> Array:
+def paper_of(gray: Array) -> Array:
     """Brightness of the paper at every pixel, at least 1: ink removed by a maximum, details by a median."""
     height, width = gray.shape
     scale = min(1.0, 250 / max(height, width))

@@ -18,7 +18,7 @@ from htr_ssl.pages.finder import crops, weights
 from htr_ssl.pages.finder.maps import Maps
 from htr_ssl.pages.finder.measure import overlap, score
 from htr_ssl.pages.finder.net import FinderNet
-from htr_ssl.pages.finder.outline import outlines
+from htr_ssl.pages.finder.outline import Ink, outlines, written
 from htr_ssl.pages.finder.page_layout import laid_out, within
 from htr_ssl.pages.finder.page_scores import Known, evaluate
 from htr_ssl.pages.finder.trace import trace
@@ -157,6 +157,20 @@ def test_drawn_maps_become_their_lines(rows: int, slope: float, columns: int, se
         assert np.abs(np.interp(found.x, (a[0], b[0]), (a[1], b[1])) - found.y).max() < 1.5
 
 
+def test_writing_that_shines_through_is_no_line() -> None:
+    """Two lines of dark ink and one of which the net is as little sure as of the second, but whose ink is faint."""
+    gray = np.full((240, 600), 225, np.uint8)
+    base = np.zeros((120, 300), np.float32)
+    for y, tone, chance in ((60, 40, 0.9), (120, 50, 0.6), (180, 180, 0.6), (220, 180, 0.9)):
+        for x in range(60, 540, 9):
+            cv2.line(gray, (x, y), (x + 4, y - 16), tone, 2)
+        base[y // 2 - 1 : y // 2 + 1, 30:270] = chance
+    reach = np.full_like(base, 12), np.full_like(base, 4)
+    maps = Maps(base, np.zeros_like(base), base, *reach, np.zeros((4, 15, 38), np.float32), np.full(2, 0.5))
+    found = sorted(trace(maps), key=lambda line: line.y[0])
+    assert written(found, Ink.of(gray, maps)) == [True, True, False, True]
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(8, 30), st.integers(0, 8), st.booleans())
 def test_outlines_are_drawn_in_to_the_ink_and_cut_none(tall: int, deep: int, ruled: bool) -> None:
@@ -171,7 +185,7 @@ def test_outlines_are_drawn_in_to_the_ink_and_cut_none(tall: int, deep: int, rul
     base[59:61, 30:270] = 0.9
     reach = np.full_like(base, 20), np.full_like(base, 8)
     maps = Maps(base, np.zeros_like(base), base, *reach, np.zeros((4, 15, 38), np.float32), np.full(2, 0.5))
-    polygon = outlines(trace(maps), maps, gray)[0]
+    polygon = outlines(trace(maps), maps, gray.shape, Ink.of(gray, maps))[0]
     inside = np.zeros_like(gray)
     cv2.fillPoly(inside, [np.round(polygon).astype(np.int32)], 1)
     ink = gray[:, 70:530] < 60

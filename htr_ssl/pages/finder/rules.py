@@ -32,7 +32,26 @@ class Rule:
     bottom: float
 
 
-def rules_of(gray: Array, maps: Maps) -> list[Rule]:
+def table_of(gray: Array, maps: Maps, lines: Sequence[Trace]) -> list[Rule]:
+    """Rules of a table on a gray page, which its lines mind; none where there are too few to make one.
+
+    A rule at which few lines begin or end, and many cross it, parts no cells: the wires of laid paper, a fold.
+    """
+    rules = [rule for rule in _rules_of(gray, maps) if _parts(rule, lines)]
+    return rules if len(rules) >= _LEAST else []
+
+
+def inside(line: Trace, rules: Sequence[Rule]) -> bool:
+    """Whether a line lies in the table the rules make."""
+    if not rules:
+        return False
+    x, y = float(line.x.mean()), float(line.y.mean())
+    places = [rule.place + rule.slope * y for rule in rules]
+    top, bottom = min(rule.top for rule in rules), max(rule.bottom for rule in rules)
+    return top <= y <= bottom and min(places) <= x <= max(places)
+
+
+def _rules_of(gray: Array, maps: Maps) -> list[Rule]:
     """Rules down a gray page; none where there are too few to make a table."""
     height, width = maps.baseline.shape
     size = maps.height
@@ -85,13 +104,7 @@ def _grouped(parts: Sequence[Rule], height: int, size: float) -> list[Rule]:
 
 
 def cut(lines: Sequence[Trace], rules: Sequence[Rule]) -> list[Trace]:
-    """Lines cut at the rules they cross; a stroke that only just crosses one stays whole.
-
-    A rule at which few lines begin or end, and many cross it, parts no cells: the wires of laid paper, a fold.
-    """
-    rules = [rule for rule in rules if _parts(rule, lines)]
-    if len(rules) < _LEAST:
-        return list(lines)
+    """Lines cut at the rules they cross; a stroke that only just crosses one stays whole."""
     parts = []
     for line in lines:
         places = []
@@ -115,20 +128,11 @@ def cut(lines: Sequence[Trace], rules: Sequence[Rule]) -> list[Trace]:
 
 def cells(maps: Maps, lines: Sequence[Trace], rules: Sequence[Rule]) -> list[Trace]:
     """Short words between the rules of a table that are not among its lines."""
-    if len(rules) < _LEAST:
-        return []
     apart = np.zeros(maps.baseline.shape, np.uint8)
     for rule in rules:
         first, last = ((round(rule.place + rule.slope * y), round(y)) for y in (rule.top, rule.bottom))
         cv2.line(apart, first, last, 1, 1)
-    top, bottom = min(rule.top for rule in rules), max(rule.bottom for rule in rules)
-    kept = []
-    for line in small(maps, lines, apart):
-        x, y = float(line.x.mean()), float(line.y.mean())
-        places = [rule.place + rule.slope * y for rule in rules]
-        if top <= y <= bottom and min(places) <= x <= max(places):
-            kept.append(line)
-    return kept
+    return [line for line in small(maps, lines, apart) if inside(line, rules)]
 
 
 def _parts(rule: Rule, lines: Sequence[Trace]) -> bool:

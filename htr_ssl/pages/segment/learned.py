@@ -15,9 +15,9 @@ import numpy as np
 from htr_ssl.layout.document import Found, Line, turned
 from htr_ssl.pages.finder.maps import Maps, maps_of
 from htr_ssl.pages.finder.net import HEIGHT, FinderNet
-from htr_ssl.pages.finder.outline import outlines
+from htr_ssl.pages.finder.outline import Ink, outlines, written
 from htr_ssl.pages.finder.page_layout import laid_out, within
-from htr_ssl.pages.finder.rules import cells, cut, rules_of
+from htr_ssl.pages.finder.rules import cells, cut, inside, table_of
 from htr_ssl.pages.finder.trace import Trace, trace
 from htr_ssl.pages.finder.weights import SHIPPED, load
 
@@ -130,11 +130,14 @@ def _closer(net: FinderNet, gray: Array, maps: Maps) -> Maps:
 def _placed(maps: Maps, gray: Array, corner: tuple[float, float] = (0.0, 0.0)) -> list[Line]:
     """Lines of maps, in pixels of the page; `corner` is where the maps begin."""
     traces: list[Trace] = trace(maps)
-    rules = rules_of(gray, maps)
+    rules = table_of(gray, maps, traces)
     if rules:
         traces = cut(traces + cells(maps, traces, rules), rules)
+    ink = Ink.of(gray, maps)
+    kept = zip(traces, written(traces, ink), strict=True)
+    traces = [line for line, sure in kept if sure or inside(line, rules)]
     lines = []
-    for line, polygon in zip(traces, outlines(traces, maps, gray, rules), strict=True):
+    for line, polygon in zip(traces, outlines(traces, maps, gray.shape, ink, rules), strict=True):
         knots = np.linspace(0, len(line.x) - 1, max(2, min(24, round(np.ptp(line.x) / line.height) + 1)))
         place = knots.round().astype(int)
         base = np.stack((line.x[place] + 0.5, line.y[place] + 0.5), 1) / maps.scale + corner
