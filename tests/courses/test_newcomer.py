@@ -1,0 +1,64 @@
+"""The two commands of the front page, as they stand there and in docs/learn.md, from a folder of lines to text."""
+
+import csv
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from htr_ssl.cli import app
+from htr_ssl.courses import course, schedule
+from htr_ssl.data import synthetic
+from htr_ssl.handwriting.page import page
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands(text: str, around: str) -> list[list[str]]:
+    """Arguments of the commands in the block of a page that has the words."""
+    block = next(block for block in re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if around in block)
+    return [shlex.split(line)[1:] for line in block.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_learn_and_transcribe_on_a_folder(tmp_path, monkeypatch):
+    """With the recognizer that comes with the package; only the hour is shortened, to twenty updates."""
+    front = commands((ROOT / "README.md").read_text(encoding="utf-8"), "htr-ssl learn lines")
+    guide = commands((ROOT / "docs/learn.md").read_text(encoding="utf-8"), "htr-ssl learn lines")
+    assert front[0] == guide[0]
+    assert [command[0] for command in front] == [command[0] for command in guide] == ["learn", "transcribe"]
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "scans").mkdir()
+    for number, sample in enumerate(synthetic.samples(synthetic.Config(samples=14, characters=(6, 12)), "line", 0)):
+        Image.fromarray(sample.load()).save(tmp_path / f"lines/{number + 1:04d}.png")
+        if number < 8:
+            (tmp_path / f"lines/{number + 1:04d}.gt.txt").write_text(f"{sample.text}\n", encoding="utf-8")
+    Image.fromarray(page(1, lines=3, width=700)[0]).save(tmp_path / "scans/001.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 20)
+    monkeypatch.setattr(course, "_speed", lambda config: 50.0)
+
+    learnt = CliRunner().invoke(app, [*front[0], "--threads", "1", "--device", "cpu", "-q"])
+    assert learnt.exit_code == 0, learnt.output
+    out = tmp_path / "runs/learn"
+    named = re.findall(r"`(\w+\.(?:json|csv|safetensors))`", (ROOT / "docs/learn.md").read_text(encoding="utf-8"))
+    expected = {name for name in named if name != "result.json"}  # 8 labels are too few for a score
+    assert expected >= {"model.safetensors", "readings.csv", "next.csv", "plan.json", "check.json"}
+    assert {path.name for path in out.iterdir()} >= expected
+    with (out / "readings.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["id"] for row in csv.DictReader(file)} == {f"{number:04d}.png" for number in range(9, 15)}
+
+    for place, command in enumerate((front[1], guide[1])):
+        target = command[command.index("--out") + 1]
+        command[command.index("--out") + 1] = f"{target}{place}"
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        kinds = {"txt": ".txt", "alto": ".xml", "pdf": ".pdf"}
+        wanted = {kinds[name] for name in command[command.index("--format") + 1].split(",")}
+        written = {path.suffix for path in (tmp_path / f"{target}{place}").rglob("001*") if path.stat().st_size}
+        assert wanted <= written, written
+    assert (tmp_path / "text0/001.txt").read_text(encoding="utf-8") == (tmp_path / "text1/001.txt").read_text("utf-8")
