@@ -1,4 +1,7 @@
-"""PAGE and ALTO go through kraken's own parser and serializer and come back; needs HTR_SSL_KRAKEN."""
+"""PAGE and ALTO go through the parsers and serializers of kraken and OCR-D and come back.
+
+Needs HTR_SSL_KRAKEN, and HTR_SSL_OCRD, which name the Python of an environment with each.
+"""
 
 import importlib.util
 import os
@@ -35,8 +38,10 @@ def lines():
     return made
 
 
-@pytest.mark.skipif(not os.environ.get(VARIABLE), reason=f"{VARIABLE} names no environment with kraken")
-def test_pages_go_through_kraken_and_come_back(tmp_path):
+@pytest.mark.parametrize(("name", "variable", "tables"), [("kraken", VARIABLE, 4), ("OCR-D", "HTR_SSL_OCRD", 2)])
+def test_pages_go_through_another_tool_and_come_back(tmp_path, name, variable, tables):
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} names no environment with {name}")
     spec = importlib.util.spec_from_file_location("other_parsers", SCRIPT)
     other_parsers = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(other_parsers)
@@ -44,8 +49,9 @@ def test_pages_go_through_kraken_and_come_back(tmp_path):
     cv2.imwrite(str(tmp_path / "a é #1.png"), np.full((700, 500), 255, np.uint8))
     page = Page(tmp_path / "a é #1.png", 500, 700, lines())
     files = [(kind, page.save(tmp_path / "text" / f"a.{kind}.xml")) for kind in ("page", "alto")]
-    rows = other_parsers.exchanged(files, tmp_path)
-    assert len(rows) == 4
+    (tool,) = [tool for tool in other_parsers.tools() if tool.name == name]
+    rows = other_parsers.exchanged(tool, files, tmp_path)
+    assert len(rows) == tables
     for row in rows:
         agreed = {title: row[title] for title in other_parsers.TITLES[3:] if row[title] is not None}
         assert agreed == dict.fromkeys(agreed, len(TEXTS)), row
