@@ -231,7 +231,7 @@ def load(model: ModelLike, device: str = "auto", threads: int = 0, lm: str | Pat
     Args:
         model: a model.safetensors or .onnx file, the name of a model, or what `finetune` returned.
         device: auto, cpu, cuda, cuda:1 or mps.
-        threads: CPU threads; 0 leaves them as they are.
+        threads: CPU threads; 0 = those of PyTorch, without the cores that other programs keep busy.
         lm: language model: auto = the one in the model's file, if there is one; none; or a file of one.
 
     Raises:
@@ -399,7 +399,7 @@ def evaluate(
         split: train, validation, test, or all.
         out: folder for result.json and predictions.csv; None writes nothing.
         device: auto, cpu, cuda, cuda:1 or mps.
-        threads: CPU threads; 0 leaves them as they are.
+        threads: CPU threads; 0 = those of PyTorch, without the cores that other programs keep busy.
 
     Raises:
         UserError: no such model or data, or no labelled image in the split.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -43,8 +44,36 @@ def isa() -> list[str]:
 
 
 def cores() -> int:
-    """Number of processors that this process may use; taskset and SLURM give it a part of the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of processors that this process may use; taskset, SLURM and containers give it a part of the machine."""
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(seen, _quota())))
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """Processors that the control groups of this process grant it (Linux), which it sees more of; infinite without."""
+    shares = [math.inf]
+    try:
+        for line in own.read_text().splitlines():
+            _, controllers, place = line.split(":", 2)
+            base = root / controllers if controllers else root
+            for folder in (base / place.lstrip("/"), *(base / place.lstrip("/")).parents):
+                if controllers and "cpu" in controllers.split(","):
+                    shares.append(_share(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us"))
+                elif not controllers:
+                    shares.append(_share(folder / "cpu.max"))
+                if folder == base:
+                    break
+    except (OSError, ValueError):
+        pass
+    return min(shares)
+
+
+def _share(*files: Path) -> float:
+    """Microseconds granted in each period, by its microseconds; infinite if there is no limit."""
+    if not all(file.is_file() for file in files):
+        return math.inf
+    granted, period = " ".join(file.read_text() for file in files).split()
+    return math.inf if granted in ("max", "-1") else int(granted) / int(period)
 
 
 def bfloat16() -> list[str]:

@@ -160,7 +160,7 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     language_model: LanguageModel = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all free cores.")] = 0,
 ) -> None:
     """Score a model: WAcc, CER and WER with 95 % intervals, and its commonest confusions.
 

@@ -26,7 +26,7 @@ def learn(
     level: Annotated[str, typer.Option(help="What an image shows: line or word.")] = "line",
     seed: Annotated[int, typer.Option(help="Seed of subset and trainings; held-out lines stay the same.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = as many as are fastest.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")] = False,
 ) -> None:
     """Learn a hand from a few transcribed lines, in the time you give, and read the lines that have no text.

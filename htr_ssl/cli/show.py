@@ -178,6 +178,7 @@ def scores(result: dict[str, Any]) -> None:
         weights = f"weights {facts['alpha']:g} and {facts['beta']:g} ({chosen})"
         rows.append(("language model", f"character {facts['order']}-grams, {weights}"))
     rows.append(("text rule", result["normalisation"]))
+    rows += [(name, choice) for name, choice in result.get("choices", {}).items()]
     rows += (
         [("confusions", ", ".join(f"{written}→{read} ×{count}" for written, read, count in result["confusions"][:10]))]
         if result["confusions"]

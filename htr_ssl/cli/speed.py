@@ -43,7 +43,7 @@ def encoders(
     from htr_ssl.training.cost import cost, presets
 
     chosen = model_file.resolve_device(device)
-    torch.set_num_threads(choices.threads(TrainConfig(device=device, threads=threads)))
+    torch.set_num_threads(choices.most_threads(TrainConfig(device=device, threads=threads)))
     every = [(encoder, preset) for encoder in plugins.names("htr_ssl.encoders") for preset in presets(encoder)]
     rows = []
     with rows_bar(False, "encoders") as progress:

@@ -191,7 +191,7 @@ class TrainConfig(Strict):
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     threads: int = Field(0, ge=0)
-    """CPU threads of each process; 0 = all cores that it may use."""
+    """CPU threads of each process; 0 = as many of its free cores as are fastest, measured (see docs/speed.md)."""
     devices: int = Field(1, ge=1)
     """Processes per machine that share every batch: one per GPU, or several on the CPU (see docs/scale.md)."""
     num_nodes: int = Field(1, ge=1)

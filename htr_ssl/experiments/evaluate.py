@@ -79,7 +79,7 @@ def evaluate(
         split: train, validation, test, or all for data that nothing was trained on.
         out: folder for result.json and predictions.csv; None writes nothing.
         device: auto, cpu, cuda, …
-        threads: CPU threads; 0 leaves them as they are.
+        threads: CPU threads; 0 = those of PyTorch, without the cores that other programs keep busy.
         batch_size: images read at once.
         unit: what is resampled for the intervals; None chooses, see `grouping`.
         lm: language model: auto = the one in the model's file, if there is one; none; or a file of one, whose weights
@@ -127,6 +127,7 @@ def evaluate(
         **_without(reader, greedy, config.level, unit),
         "seconds": seconds,
         "hardware": hardware(str(reader.device)),
+        "choices": reader.choices,
     }
     if facts["unseen"]:
         warnings.warn(f"{split}: the model cannot write {listing([*facts['unseen']][:20])}", stacklevel=2)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htr_ssl import measured, model_file
+from htr_ssl import model_file
 from htr_ssl.config import DataConfig
 from htr_ssl.data.loading import collate, prepare
 from htr_ssl.errors import UserError
+from htr_ssl.measured import cache, number
 from htr_ssl.recognizers import language
-from htr_ssl.recognizers._batches import batches_of
 from htr_ssl.recognizers._fold import fold_norms
+from htr_ssl.recognizers._pace import Pace
 from htr_ssl.recognizers.language import Language
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
@@ -33,10 +32,6 @@ Readings = list[tuple[str, float]]
 Network = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(N, C, H, W) in [0, 1], (N,) widths [px] -> logits (T, N, K), lengths (N,)."""
 
-CPU_AREA = 8192
-"""Images times padded width of a batch on a CPU [px]: what it computes stays in the cache."""
-AREA = 131072
-"""The same on other devices, where only the memory sets a limit."""
 _NEEDED = ("encoder", "height", "channels", "max_width", "charset")  # in the header of every recognizer
 
 
@@ -51,6 +46,7 @@ class Reader:
         recognizer: the network; its weights are for reading only.
         device: where it computes.
         language: the language model that it reads with; None = the likeliest path is read.
+        choices: what was chosen by measurement, with reasons.
     """
 
     def __init__(
@@ -66,7 +62,8 @@ class Reader:
         self.charset = Charset.of_model(header)
         self.device = device
         self._bf16 = bf16
-        self._shares = torch.get_num_threads()  # a copy in another process cuts the same batches
+        self._pace = Pace(device)
+        self.choices = self._pace.choices
         self.use(language)
         self._data = DataConfig(height=header["height"], channels=header["channels"], max_width=header["max_width"])
 
@@ -84,7 +81,7 @@ class Reader:
         Args:
             path: model.safetensors of a finetune run, or the .onnx file that `export` made of it.
             device: auto, cpu, cuda, …
-            threads: CPU threads; 0 leaves them as they are.
+            threads: CPU threads; 0 = those of PyTorch, without the cores that other programs keep busy now.
             precision: 32; bf16; auto = the faster one, measured once. bf16 is faster, but the text of an
                 image may then depend on the images it is read with.
             lm: language model: auto = the one in the model's file, if there is one; none; or a file of one.
@@ -100,16 +97,21 @@ class Reader:
             if device not in ("auto", "cpu"):
                 raise UserError(f"{path}: ONNX files are read on the CPU; give device=cpu or the model.safetensors")
             network = OnnxNetwork(Path(path))
-            return cls(network, network.header, torch.device("cpu"), language=_language(lm, None))
+            return cls(network, network.header, torch.device("cpu"), False, _language(lm, None))._paced(threads)
         recognizer, header, own = _load(Path(path))
         if lm != "auto" and (own is not None or lm != "none"):
             header.pop(language.CALIBRATION, None)  # it holds for what it was fitted with
         target = model_file.resolve_device(device)
         fold_norms(recognizer)
-        number = measured.precision(header, target, training=False)[0] if precision == "auto" else precision
-        bf16 = number == "bf16"
+        bf16 = (number.choose(header, target, training=False)[0] if precision == "auto" else precision) == "bf16"
         recognizer = recognizer.to(target).to(memory_format=torch.channels_last)
-        return cls(recognizer, header, target, bf16, _language(lm, own))
+        return cls(recognizer, header, target, bf16, _language(lm, own))._paced(threads)
+
+    def _paced(self, threads: int) -> Reader:
+        """This reader, with so many threads; 0 = as many as there are free cores."""
+        if not threads:
+            self._pace.leave_busy_cores()
+        return self
 
     def use(self, language: Language | None) -> None:
         """Reads with this language model from now on; None = without.
@@ -212,18 +214,25 @@ class Reader:
 
     def prepared(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Images brought to the height of the model."""
-        with _pool(min(torch.get_num_threads(), len(images))) as run:
+        with self._pace.pool(len(images)) as run:
             return list(run(partial(prepare, config=self._data), images))
 
     def _batches(
         self, strips: Sequence[np.ndarray], batch_size: int, work: Callable[[Sequence[np.ndarray]], list[Result]]
     ) -> Iterator[tuple[list[int], list[Result]]]:
         """Positions of each batch and what `work` makes of it, the widest images first."""
-        on_cpu = self.device.type == "cpu"
-        widths = [strip.shape[1] for strip in strips]
-        batches = batches_of(widths, batch_size, CPU_AREA if on_cpu else AREA, self._shares if on_cpu else 1)
-        with _pool(min(torch.get_num_threads(), len(batches)) if on_cpu else 1) as run:
+        batches = self._pace.batches([strip.shape[1] for strip in strips], batch_size, self._facts, self._read_noise)
+        with self._pace.pool(len(batches), self.device.type == "cpu") as run:
             yield from zip(batches, run(work, ([strips[i] for i in batch] for batch in batches)), strict=True)
+
+    def _facts(self) -> list[Any]:
+        """What decides how fast it reads."""
+        return [cache.network(self.header), type(self.recognizer).__name__, self._bf16]
+
+    def _read_noise(self, images: int, width: int) -> None:
+        """Reads so many images of a width [px], for the time it takes."""
+        shape = (self.header["height"], width, self.header["channels"])
+        self._logits([np.random.default_rng(0).integers(0, 255, shape, np.uint8)] * images)
 
     def _alternatives(
         self, strips: Sequence[np.ndarray], count: int, batch_size: int
@@ -289,17 +298,3 @@ def _language(lm: str | Path, own: Language | None) -> Language | None:
     if lm == "auto":
         return own
     return None if lm == "none" else language.load(Path(lm))
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A parallel `map` whose workers compute with one torch thread each; the plain one for a single worker."""
-    if workers < 2:
-        yield map
-        return
-    threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool.map
-    finally:
-        torch.set_num_threads(threads)  # the workers' number has become that of a part of the process

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from htr_ssl.training.callbacks import Checkpoints
 from htr_ssl.training.module import System
 from htr_ssl.views.augment import TextAugment
 
@@ -32,6 +33,7 @@ class Stopwatch(Callback):
         padding: share of the pixels right of the images' widths in each step's batch.
         rounding: share of the pixels right of the widest image: the padded width is rounded up.
         loader: the training's loader.
+        choices: what the engine chose, with reasons.
         started: `time.perf_counter` when the first batch was asked for.
     """
 
@@ -43,6 +45,7 @@ class Stopwatch(Callback):
         self.padding: list[float] = []
         self.rounding: list[float] = []
         self.loader: Any = None
+        self.choices: dict[str, str] = {}
         self.started = 0.0
         self._device = torch.device("cpu")
         self._spent = dict.fromkeys(STAGES, 0.0)
@@ -52,6 +55,7 @@ class Stopwatch(Callback):
         """Puts the clocks around everything that has no hook of its own."""
         assert isinstance(module, System)
         self.loader, self._device = trainer.train_dataloader, module.device
+        self.choices = next(one.choices for one in vars(trainer)["callbacks"] if isinstance(one, Checkpoints))
         for part in module.task.modules():
             for name, value in list(vars(part).items()):
                 if isinstance(value, TextAugment):

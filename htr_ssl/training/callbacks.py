@@ -37,6 +37,7 @@ class Checkpoints(Callback):
         rows: one row of the log per check.
         readings: step, what is written and what was read of a few validation images at each check.
         choices: what the engine chose, with reasons.
+        threads: CPU threads of the process.
     """
 
     def __init__(self, folder: Path, patience: int, last: bool = False) -> None:
@@ -45,6 +46,7 @@ class Checkpoints(Callback):
         self.rows: list[dict[str, Any]] = []
         self.readings: list[tuple[int, str, str]] = []
         self.choices: dict[str, str] = {}
+        self.threads = 1
         self._clock = _Clock()
 
     @property

@@ -10,17 +10,21 @@ from typing import Any
 
 import torch
 
-from htr_ssl import environment, measured
+from htr_ssl import environment
 from htr_ssl.config import TrainConfig
 from htr_ssl.data.loading import Place
 from htr_ssl.files import write_json
+from htr_ssl.measured import number
+from htr_ssl.measured import threads as measured_threads
 
 PRECISION = "precision.json"
 """File of a run with the number format that was measured to be faster."""
+THREADS = "threads.json"
+"""File of a run with the threads that were measured to be fastest, and where."""
 
 
-def threads(config: TrainConfig) -> int:
-    """CPU threads of each process; the processes of a machine share its cores."""
+def most_threads(config: TrainConfig) -> int:
+    """CPU threads that each process may have; the processes of a machine share its cores."""
     on_cpu = config.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     return config.threads or max(1, environment.cores() // (_sharing(config) if on_cpu else 1))
 
@@ -61,17 +65,41 @@ def precision(
     if begun or config.devices * config.num_nodes > 1:
         native = environment.native_bfloat16(device)
         return ("bf16", "computed natively") if native else ("32", "bfloat16 is only emulated, if at all")
-    number, why = measured.precision(header, device, training=True)
+    chosen, why = number.choose(header, device, training=True)
     if path:
-        write_json(path, {"precision": number, "why": why})
-    return number, why
+        write_json(path, {"precision": chosen, "why": why})
+    return chosen, why
 
 
-def explained(config: TrainConfig, device: torch.device, place: Place, precision: tuple[str, str]) -> dict[str, str]:
+def threads(
+    config: TrainConfig, device: torch.device, header: Mapping[str, Any], bf16: bool, out: Path | None, begun: bool
+) -> tuple[int, str]:
+    """CPU threads of a run and the reason; what was measured is kept, see `precision`, while the cores are the same.
+
+    Several processes, and trainings elsewhere than on a CPU, have an equal share of the cores.
+    """
+    most = most_threads(config)
+    if config.threads:
+        return most, "as configured"
+    path, where = out / THREADS if out else None, [environment.hardware(), environment.cores()]
+    if device.type == "cpu" and config.devices * config.num_nodes == 1:
+        kept = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
+        if kept.get("where") == where:
+            return kept["threads"], kept["why"]
+        if kept or not begun:
+            chosen, why = measured_threads.choose(header, bf16, most)
+            if path:
+                write_json(path, {"threads": chosen, "why": why, "where": where})
+            return chosen, why
+    sharing = f" for {_sharing(config)} processes" if _sharing(config) > 1 else ""
+    return most, f"train.threads=0: {environment.cores()} cores{sharing}"
+
+
+def explained(
+    config: TrainConfig, device: torch.device, place: Place, precision: tuple[str, str], threads: tuple[int, str]
+) -> dict[str, str]:
     """Every choice and its reason, in words."""
     count = config.devices * config.num_nodes
-    sharing = f" for {_sharing(config)} processes" if _sharing(config) > 1 else ""
-    shared = f"train.threads=0: {environment.cores()} cores{sharing}"
     fit = {"memory": "the images fit in memory", "cache": "data.cache has the images decoded"}.get(
         place, "the images do not fit in memory"
     )
@@ -79,7 +107,7 @@ def explained(config: TrainConfig, device: torch.device, place: Place, precision
     return {
         "precision": ": ".join(precision),
         "workers": f"{workers(config, place)}: {fit if config.workers < 0 else 'as configured'}",
-        "threads": f"{torch.get_num_threads()}: {'as configured' if config.threads else shared}",
+        "threads": f"{threads[0]}: {threads[1]}",
         "devices": f"{count} × {device.type}: train.device={config.device}, {config.devices} per machine × "
         f"{config.num_nodes}{share}",
     }

@@ -123,7 +123,7 @@ def summary(checks: Checkpoints, train: Strips, device: torch.device, config: Tr
     seconds = sum(row["seconds"] for row in checks.rows)
     images = sum(row["seconds"] * row["images_per_second"] for row in checks.rows)
     waited = sum(row["seconds"] * row["loader_share"] for row in checks.rows)
-    cores = torch.get_num_threads() if device.type == "cpu" else 1
+    cores = checks.threads if device.type == "cpu" else 1
     counted = all("views" in row for row in checks.rows)
     result = {
         "steps": checks.rows[-1]["step"],
@@ -138,7 +138,7 @@ def summary(checks: Checkpoints, train: Strips, device: torch.device, config: Tr
         "loss": checks.rows[-1]["loss"],
         "device": str(device),
         "hardware": hardware(str(device)),
-        "threads": torch.get_num_threads(),
+        "threads": checks.threads,
         "choices": checks.choices,
     }
     return result | ({"best_cer": checks.best, "stopped_early": checks.stopped} if checks.best < float("inf") else {})
@@ -146,7 +146,7 @@ def summary(checks: Checkpoints, train: Strips, device: torch.device, config: Tr
 
 def prepare_device(config: TrainConfig, seed: int) -> torch.device:
     """Threads, device and the seed from which weights start."""
-    torch.set_num_threads(choices.threads(config))
+    torch.set_num_threads(choices.most_threads(config))
     torch.manual_seed(derive(seed, "weights"))
     device = model_file.resolve_device(config.device)
     distributed.check(config, device)
@@ -169,8 +169,8 @@ def fit(
     """Trains until the steps are done or patience runs out; continues from the last checkpoint if there is one.
 
     If there are several processes (`train.devices`, `train.num_nodes`), only the first returns; the others end here.
-    `header` is that of the encoder, for which `train.precision=auto` chooses a number format. With `last` the weights
-    after the last step are kept, not those with the lowest validation CER.
+    `header` is that of the encoder, for which number format and threads are chosen. With `last` the
+    weights after the last step are kept, not those with the lowest validation CER.
 
     Raises:
         UserError: the last checkpoint is damaged or of another version of the network, or the processes do not train
@@ -182,7 +182,9 @@ def fit(
     checkpoints = Checkpoints(out, config.patience, last)
     state = _load_state(checkpoints, system)
     number = choices.precision(config, device, header, out, state is not None)
-    checkpoints.choices = choices.explained(config, device, train.place, number)
+    threads = choices.threads(config, device, header, number[0] == "bf16", out, state is not None)
+    checkpoints.threads = threads[0]
+    checkpoints.choices = choices.explained(config, device, train.place, number, threads)
     facts = {"images": len(train), "widths": sum(train.widths), "step": state["global_step"] if state else 0}
     together = distributed.Together(facts)
     with distributed.joined(config, together):
@@ -209,7 +211,7 @@ def fit(
                 **distributed.trainer_options(config, device, system.task.unused),
             )
             system.to(memory_format=torch.channels_last)
-            with _interruptible():
+            with _interruptible(), _threads(threads[0]):
                 resumed = checkpoints.last if state else None
                 trainer.fit(system, loader, checks, ckpt_path=resumed, weights_only=True)
     return checkpoints
@@ -322,6 +324,17 @@ class _Interrupts(Callback):
         """Stops if the exception did not."""
         if self.asked:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Trains with so many CPU threads; what comes after it may have as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from htr_ssl.data.loading import collate, prepare
 from htr_ssl.data.pairs import parts
 from htr_ssl.environment import environment
 from htr_ssl.files import write_bytes, write_json
-from htr_ssl.training import choices, finetune, pretrain
+from htr_ssl.training import finetune, pretrain
 from htr_ssl.training._profile_picture import picture
 from htr_ssl.training._stopwatch import STAGES, Enough, Stopwatch
 
@@ -60,16 +60,13 @@ def run(config: PretrainConfig | FinetuneConfig, out: Path, steps: int = 40) -> 
             pretrain.run(config.model_copy(update={"train": train}), Path(folder), False, [watch])
         else:
             finetune.run(config.model_copy(update={"train": train}), Path(folder), False, [watch])
-    device = model_file.resolve_device(train.device)
-    header = model_file.encoder_header(config.encoder.model_dump(), config.data.height, config.data.channels)
-    number = choices.precision(train, device, header, None, False)
     result = _measured(watch, config.train)
     result = {
         "kind": "pretrain" if isinstance(config, PretrainConfig) else "finetune",
         "name": config.name,
         **result,
         "preparation_s": round(watch.started - started, 2),
-        "settings": choices.explained(train, device, watch.loader.dataset.place, number),
+        "settings": watch.choices,
         "environment": environment(),
         "per_step_ms": [{name: round(1000 * value, 2) for name, value in step.items()} for step in watch.steps],
     }

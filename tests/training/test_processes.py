@@ -13,10 +13,11 @@ import pytest
 import torch
 import yaml
 
-from htr_ssl import environment, measured, model_file
+from htr_ssl import environment, model_file
 from htr_ssl.config import FinetuneConfig, TrainConfig
 from htr_ssl.data.sampling import StepSampler, sorted_batches
 from htr_ssl.errors import UserError
+from htr_ssl.measured import number
 from htr_ssl.training import choices, distributed, finetune
 
 STILL = dict.fromkeys(
@@ -155,13 +156,13 @@ def test_choices_are_said_with_their_reason_unless_quiet(tmp_path, capsys):
 
 def test_precision_follows_the_processor(monkeypatch):
     cpu = torch.device("cpu")
-    for features, number in ((["avx2"], "32"), (["avx2", "avx512", "avx512_bf16"], "bf16"), (["amx_bf16"], "bf16")):
+    for features, wanted in ((["avx2"], "32"), (["avx2", "avx512", "avx512_bf16"], "bf16"), (["amx_bf16"], "bf16")):
         monkeypatch.setattr(environment, "isa", lambda features=features: features)
-        chosen, why = measured.precision({}, cpu, training=True)
-        assert chosen == number
+        chosen, why = number.choose({}, cpu, training=True)
+        assert chosen == wanted
         assert why.startswith("the CPU computes")
-        assert ("natively" in why) == (number == "bf16")
-        assert environment.precision("auto", cpu).startswith(number)
+        assert ("natively" in why) == (wanted == "bf16")
+        assert environment.precision("auto", cpu).startswith(wanted)
     monkeypatch.undo()
     assert set(environment.isa()) <= {"avx2", "avx512", "avx512_bf16", "amx_bf16"}
     assert all(name in environment.hardware() for name in environment.isa())
@@ -173,7 +174,7 @@ def test_a_process_uses_the_processors_that_it_was_given():
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from htr_ssl.config import TrainConfig\n"
         "from htr_ssl.training import choices\n"
-        "print(choices.threads(TrainConfig(device='cpu')), choices.workers(TrainConfig(), 'source'))"
+        "print(choices.most_threads(TrainConfig(device='cpu')), choices.workers(TrainConfig(), 'source'))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "1"]
@@ -184,8 +185,8 @@ def test_processes_of_a_machine_share_its_processors_unless_each_has_its_own(mon
     monkeypatch.setattr(environment, "cores", lambda: 8)
     for name in ("SLURM_CPUS_PER_TASK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert (choices.threads(config), choices.workers(config, "source")) == (2, 1)
+    assert (choices.most_threads(config), choices.workers(config, "source")) == (2, 1)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")  # by srun
-    assert (choices.threads(config), choices.workers(config, "source")) == (8, 7)
+    assert (choices.most_threads(config), choices.workers(config, "source")) == (8, 7)
     monkeypatch.setenv("LOCAL_RANK", "0")  # by torchrun, inside a task of SLURM
-    assert (choices.threads(config), choices.workers(config, "source")) == (2, 1)
+    assert (choices.most_threads(config), choices.workers(config, "source")) == (2, 1)
