@@ -325,6 +325,9 @@ class Pseudo(Strict):
     """Share of the unlabelled train images that is kept, the most confident readings first."""
     width_groups: int = Field(1, ge=1)
     """Number of groups of similar width. The share is kept in each group; otherwise short words crowd out long ones."""
+    parts: int = Field(0, ge=0, le=20)
+    """Parts in which the images are read a second time, each with a language model that has learnt the readings of the
+    other parts; 0 = they are read once. The recognizer needs a language model for it."""
 
 
 class Stage(Strict):

@@ -105,7 +105,7 @@ def run(
     models = [_trained(config, out / "first", plan["budget"]["first"], None, progress)]
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
-        choice = Pseudo(keep=schedule.KEEP, width_groups=schedule.WIDTH_GROUPS)
+        choice = Pseudo(keep=schedule.KEEP, width_groups=schedule.WIDTH_GROUPS, parts=schedule.PARTS)
         read = pseudo.make(models[-1], config, choice, folder)
         facts = json.loads(read.read_text(encoding="utf-8"))
         say(f"round {number}: learns from {len(facts['labels'])} of {facts['images']} lines it has read")

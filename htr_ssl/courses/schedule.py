@@ -20,6 +20,8 @@ MOST_ROUNDS = 2
 KEEP = 0.85
 """Share of the readings that are learnt from, the surest first."""
 WIDTH_GROUPS = 4
+PARTS = 4
+"""Parts in which the images are read a second time, with a language model of the readings of the others."""
 HELD_OUT = 0.15, 5, 100
 """Share of the labelled images that the score is measured on, at least and at most so many; none of under 20."""
 
@@ -76,11 +78,12 @@ def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool =
     rounds: list[int] = []
     if unlabelled >= FEWEST:
         wanted = round_steps(labels + int(KEEP * unlabelled))
+        reading = 2 * last  # once with the language model of the round before, once with what was read
         for _ in range(MOST_ROUNDS):
-            steps = min(wanted, int((left - last) / step))
+            steps = min(wanted, int((left - reading) / step))
             if steps < min(first, wanted) or steps < 20:
                 break
             rounds.append(steps)
-            left -= last + steps * step
-            spent += last + steps * step
+            left -= reading + steps * step
+            spent += reading + steps * step
     return Budget(first, rounds, spent)

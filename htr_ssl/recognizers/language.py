@@ -25,6 +25,8 @@ KEY = "language_model"
 ALPHAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
 BETAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 """Weights of the model and bonuses per character that are tried."""
+ARCHIVE = Options(alpha=0.8, beta=1.5)
+"""Weights that suit a model of what was read in the same archive, where no validation image may choose."""
 MOST = 200
 """Most validation images that the weights are chosen on."""
 

@@ -1,4 +1,4 @@
-"""A recognizer gets a language model, from labels, texts and what its start had, and a calibrated confidence."""
+"""A recognizer gets a language model, from labels, readings, texts and its start's, and a calibrated confidence."""
 
 from __future__ import annotations
 
@@ -56,17 +56,20 @@ def build(
     validation: Sequence[str],
     start: LanguageModel | None,
     shown: Callable[[str], str] = normalise,
+    read: Sequence[str] = (),
 ) -> tuple[LanguageModel, dict[str, Any]]:
-    """Language model of labels, the texts of `config` and the model that the training started from, and its facts.
+    """Language model of labels, pseudo-labels, the texts of `config` and the model of the training's start; its facts.
 
     Each is a model of its own; they are mixed with the weights that predict the validation labels best. If these are
     fewer than `FEW`, every second label is kept out of the first model and predicted in their stead. `shown` brings
-    texts into the order of the image, in which the model reads.
+    texts into the order of the image, in which the model reads. `read` are the pseudo-labels.
     """
     parts = {"labels": kneser_ney.train(map(shown, labels), config.order, config.size)}
     if config.text:
         texts = [shown(text) for source in config.text for text in texts_of(source)]
         parts["text"] = kneser_ney.train(texts, config.order, config.size)
+    if read:
+        parts["read"] = kneser_ney.train(map(shown, read), config.order, config.size)
     if start is not None:
         parts["start"] = start
     if len(parts) == 1:
@@ -77,7 +80,11 @@ def build(
         judges[0] = kneser_ney.train(map(shown, labels[::2]), config.order, config.size)
     shares = mixture.weights(judges, asked)
     facts = {"mixture": {name: round(share, 4) for name, share in zip(parts, shares, strict=True)}}
-    return mixture.mix(list(parts.values()), shares), {"labels": len(labels), "text": config.text} | facts
+    return mixture.mix(list(parts.values()), shares), {
+        "labels": len(labels),
+        "read": len(read),
+        "text": config.text,
+    } | facts
 
 
 def equip(
@@ -88,10 +95,12 @@ def equip(
     chosen: Sequence[int],
     init: Path | None,
     device: str,
+    read: Sequence[str] = (),
 ) -> None:
     """Puts a language model into a recognizer's file; its weights are chosen on validation images.
 
-    Fewer than `FEW` of them choose no weights: those of the start's language model are kept, else the usual ones.
+    Fewer than `FEW` of them choose no weights: with pseudo-labels those that suit an archive's own readings are taken,
+    else those of the start's language model, else the usual ones.
 
     Args:
         path: the recognizer's file.
@@ -101,6 +110,7 @@ def equip(
         chosen: places in `validation` of the images that may be asked.
         init: file that the training started from; its language model, if it has one, is a part of the new one.
         device: where to read the validation images.
+        read: pseudo-labels of the training.
     """
     reader = Reader.load(path, device, lm="none")
     charset = reader.charset
@@ -112,7 +122,9 @@ def equip(
             start, options = old.model, old.options
     known = validation.texts() if validation else []
     texts = [known[row] for row in chosen]
-    model, facts = build(config, labels, texts, start, charset.visual)
+    model, facts = build(config, labels, texts, start, charset.visual, read)
+    if read:
+        options = language.ARCHIVE
     facts["direction"] = charset.direction
     made = language.of(model, options, facts | {"chosen_on": f"none, {len(texts)} validation images are too few"})
     if validation and len(texts) >= FEW:

@@ -144,7 +144,8 @@ def run(
     )
     if config.lm:
         init = Path(config.init) if config.init else None
-        equip.equip(path, config.lm, texts, validation, chosen, init, config.train.device)
+        heard = [samples.column("text")[row] or "" for row in more]
+        equip.equip(path, config.lm, texts, validation, chosen, init, config.train.device, heard)
     if validation:
         equip.calibrate(path, validation, chosen, config.train.device)
     write_json(out / "summary.json", summary | {"charset": report})

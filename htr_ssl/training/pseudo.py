@@ -5,8 +5,10 @@ Source: Lee 2013, "Pseudo-label", ICML workshop on challenges in representation 
 not from its weights, which agree with their own readings already, mistakes included. So its schedule and start are
 those of the training without pseudo-labels, and what differs comes from them alone.
 
-Differs from the papers: pseudo-labels are hard texts and count like labels; a share is kept, not all above a threshold,
-because confidences of recognizers from few labels are not calibrated.
+Differs from the papers: pseudo-labels are hard texts and count like labels. A share is kept, not all above a
+threshold, because confidences of recognizers from few labels are not calibrated. With `parts` the images are read
+twice, the second time with a language model of what was read the first time in the other images: an archive repeats its
+names and phrases, and where one line was misread another was not.
 """
 
 from __future__ import annotations
@@ -19,12 +21,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from htr_ssl.config import DataConfig, FinetuneConfig, Pseudo
+from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, Pseudo
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.data.samples import SampleView
 from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json
+from htr_ssl.recognizers import language
+from htr_ssl.recognizers.reader import Reader
+from htr_ssl.text import kneser_ney, mixture
 
 FILE = "pseudo.json"
 _CHUNK = 256  # strips held at once
@@ -47,8 +52,6 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
     Raises:
         UserError: the model or the images cannot be read.
     """
-    from htr_ssl.recognizers.reader import Reader
-
     path = out / FILE
     if path.exists():
         return path
@@ -61,12 +64,12 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
     if rows:
         strips = Strips(samples, rows, config.data)
         reader = Reader.load(model, config.train.device, config.train.threads)
-        for start in range(0, len(strips), _CHUNK):
-            part = range(start, min(start + _CHUNK, len(strips)))
-            readings = reader.read_strips([strips.strip(i) for i in part], config.train.batch_size)
-            names = strips.ids()[part.start : part.stop]
-            widths += strips.widths[part.start : part.stop]
-            found += [(-round(sure, _DECIMALS), name, text) for name, (text, sure) in zip(names, readings, strict=True)]
+        readings = _read(reader, strips, range(len(strips)), config.train.batch_size)
+        if choice.parts and reader.language is not None:
+            readings = _again(reader, strips, readings, choice.parts, config)
+        widths = list(strips.widths)
+        names = strips.ids()
+        found = [(-round(sure, _DECIMALS), name, text) for name, (text, sure) in zip(names, readings, strict=True)]
     kept = sorted(item for group in _groups(found, widths, choice.width_groups) for item in _surest(group, choice.keep))
     labels = {name: text for _, name, text in kept}
     if rows and not labels:
@@ -76,6 +79,40 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
     rows_kept = [{"id": name, "text": text, "confidence": -sure} for sure, name, text in kept]
     write_json(path, {**facts, "labels": rows_kept})
     return path
+
+
+def _read(reader: Reader, strips: Strips, places: Sequence[int], batch_size: int) -> list[tuple[str, float]]:
+    """Text and confidence of the images in some places."""
+    found: list[tuple[str, float]] = []
+    for start in range(0, len(places), _CHUNK):
+        found += reader.read_strips([strips.strip(i) for i in places[start : start + _CHUNK]], batch_size)
+    return found
+
+
+def _again(
+    reader: Reader, strips: Strips, readings: Sequence[tuple[str, float]], parts: int, config: FinetuneConfig
+) -> list[tuple[str, float]]:
+    """Readings of the same images with a language model that knows the readings of the other parts.
+
+    An image's own reading is never in the model that it is read with: it would be found again, mistakes included.
+    """
+    own, plan, shown = reader.language, config.lm or LanguageConfig(), reader.charset.visual
+    assert own is not None
+    again = list(readings)
+    texts = [shown(text) for text, _ in readings]
+    for part in range(min(parts, len(texts))):
+        mine = range(part, len(texts), parts)
+        others = [text for place, text in enumerate(texts) if text and place % parts != part]
+        asked = [texts[place] for place in mine if texts[place]]
+        if not others or not asked:
+            continue
+        heard = kneser_ney.train(others, plan.order, plan.size)
+        shares = mixture.weights([own.model, heard], asked)
+        reader.use(language.of(mixture.mix([own.model, heard], shares), language.ARCHIVE, own.facts))
+        for place, reading in zip(mine, _read(reader, strips, mine, config.train.batch_size), strict=True):
+            again[place] = reading
+    reader.use(own)
+    return again
 
 
 def _groups(found: list[Reading], widths: list[int], count: int) -> list[list[Reading]]:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from random_models import random_model
 
-from htr_ssl.config import FinetuneConfig, LanguageConfig, TableConfig
+from htr_ssl.config import FinetuneConfig, LanguageConfig, Pseudo, TableConfig
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import render, table
 from htr_ssl.experiments.evaluate import evaluate
@@ -18,7 +18,7 @@ from htr_ssl.recognizers import language
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.text import kneser_ney
 from htr_ssl.text.beam import Options
-from htr_ssl.training import equip, finetune
+from htr_ssl.training import equip, finetune, pseudo
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 DATA = {"source": "synthetic", "level": "word", "height": 32, "synthetic": {"samples": 80, "hands": 10}}
@@ -166,3 +166,45 @@ def test_a_training_without_validation_labels_has_a_language_model_too(run, tmp_
     made = Reader.load(finetune.run(FinetuneConfig(**values), tmp_path / "run", progress=False), "cpu").language
     assert set(made.facts["mixture"]) == {"labels", "text", "start"}
     assert made.options == Reader.load(path, "cpu").language.options
+
+
+def test_images_are_read_again_with_the_readings_of_the_others(run, tmp_path, monkeypatch):
+    """An image's own reading would be found again, mistakes included. The next training's model has all of them."""
+    path, config = run
+    events = []
+
+    def read(reader, strips, batch_size=32):
+        texts = [f"mot {int(strip.sum())}" for strip in strips]
+        events.append(("read", set(texts), reader.language.options))
+        return [(text, 0.5) for text in texts]
+
+    def train(texts, *rest):
+        texts = list(texts)
+        events.append(("train", set(texts), None))
+        return learn(texts, *rest)
+
+    learn = kneser_ney.train
+    monkeypatch.setattr(Reader, "read_strips", read)
+    monkeypatch.setattr(kneser_ney, "train", train)
+    once = pseudo.make(path, config, Pseudo(keep=1.0), tmp_path / "once")
+    ((_, everything, own),) = events
+    events.clear()
+    twice = pseudo.make(path, config, Pseudo(keep=1.0, parts=3), tmp_path / "twice")
+    assert pseudo.read(once) == pseudo.read(twice)
+    first, *rest = events
+    assert first == ("read", everything, own)
+    assert [kind for kind, *_ in rest] == ["train", "read"] * 3
+    for (_, heard, _), (_, mine, options) in zip(rest[::2], rest[1::2], strict=True):
+        assert mine
+        assert not heard & mine
+        assert heard | mine == everything
+        assert options == language.ARCHIVE
+    monkeypatch.undo()
+    values = config.model_dump() | {"init": str(path), "pseudo": str(twice), "select": "last"}
+    made = Reader.load(finetune.run(FinetuneConfig(**values), tmp_path / "next", progress=False), "cpu").language
+    assert set(made.facts["mixture"]) == {"labels", "text", "read", "start"}
+    assert made.facts["read"] == len(pseudo.read(twice))
+    assert made.options == language.ARCHIVE, "too few validation images choose"
+    assert made.model.perplexity(list(everything)) < Reader.load(path, "cpu").language.model.perplexity(
+        list(everything)
+    )
