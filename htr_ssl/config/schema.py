@@ -328,6 +328,8 @@ class Pseudo(Strict):
     parts: int = Field(0, ge=0, le=20)
     """Parts in which the images are read a second time, each with a language model that has learnt the readings of the
     other parts; 0 = they are read once. The recognizer needs a language model for it."""
+    most: int = Field(0, ge=0)
+    """Most images that are read, evenly spread over the data; 0 = all."""
 
 
 class Stage(Strict):

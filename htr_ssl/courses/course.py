@@ -34,10 +34,12 @@ from htr_ssl.models import shelf
 from htr_ssl.recognizers.aligned import strips_aligned
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.text.charset import Charset
-from htr_ssl.training import finetune, pseudo
+from htr_ssl.training import equip, finetune, pseudo
 
 PLAN, MODEL, SCORE = "plan.json", "model.safetensors", "result.json"
 READINGS, NEXT = "readings.csv", "next.csv"
+LANGUAGE = "language"
+"""Folder of the last stage: a language model of what the last model has read."""
 FITTING = 0.8
 """Least share of the labels' characters that a start must know to be started from."""
 _NEXT = 20  # lines that are proposed for transcription
@@ -105,18 +107,23 @@ def run(
     models = [_trained(config, out / "first", plan["budget"]["first"], None, progress)]
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
-        choice = Pseudo(keep=schedule.KEEP, width_groups=schedule.WIDTH_GROUPS, parts=schedule.PARTS)
-        read = pseudo.make(models[-1], config, choice, folder)
+        read = pseudo.make(models[-1], config, _choice(plan, schedule.KEEP), folder)
         facts = json.loads(read.read_text(encoding="utf-8"))
         say(f"round {number}: learns from {len(facts['labels'])} of {facts['images']} lines it has read")
         if not facts["labels"]:
             break
         models.append(_trained(config, folder / "run", steps, read, progress))
+    if plan["budget"].get("language"):
+        read = pseudo.make(models[-1], config, _choice(plan, 1.0), out / LANGUAGE)
+        if pseudo.read(read):
+            models.append(finetune.with_language(models[-1], config, read, out / LANGUAGE))
     best, score = _best(models, config, plan, out, say)
     if not (out / MODEL).exists():
         with atomic_path(out / MODEL) as temporary:
             shutil.copyfile(best, temporary)
     rows = _unlabelled(read_samples(data), best.with_name("subset.txt"))
+    if not plan["budget"].get("rest", True):
+        rows = equip.spread(rows, plan["budget"]["pool"])
     _read_all(out, config, rows)
     say(f"done in {(time.monotonic() - begun) / 60:.0f} minutes")
     return Course(out, out / MODEL, score, out / READINGS, out / NEXT)
@@ -159,6 +166,12 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     return plan
 
 
+def _choice(plan: dict[str, Any], keep: float) -> Pseudo:
+    """What is read of the lines without a text, and what share of it is learnt from."""
+    most = plan["budget"].get("pool", 0)
+    return Pseudo(keep=keep, width_groups=schedule.WIDTH_GROUPS, parts=schedule.PARTS, most=most)
+
+
 def _looked_at(samples: Samples, out: Path, say: Say) -> None:
     """Asks the doctor; check.json has all that it found."""
     report = doctor.check(samples)
@@ -181,8 +194,14 @@ def _told(plan: dict[str, Any]) -> list[str]:
         f"start: {plan['why']}",
         f"first {made['first']} updates on the labels at {plan['images_a_second']:.0f} lines a second",
         *(f"round {k}: reads the lines without a text, then {n} updates" for k, n in enumerate(made["rounds"], 1)),
+        *["last: a language model of the lines without a text, as the last model reads them"] * made["language"],
         f"about {made['seconds'] / 60:.0f} minutes in all",
     ]
+    if made["rounds"] and made["pool"] < plan["unlabelled"]:
+        lines.insert(-1, f"self-training uses {made['pool']} of the lines without a text; more fit into more --hours")
+    if not made["rest"]:
+        said = f"the end reads {made['pool']} of the lines without a text; more fit into more --hours"
+        lines.insert(-1, f"{said}, and htr-ssl transcribe reads the scans")
     if not made["rounds"] and plan["unlabelled"] >= schedule.FEWEST:
         lines.insert(-1, "no self-training: the time is too short for it; give more --hours")
     if not kept:

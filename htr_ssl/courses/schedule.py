@@ -13,8 +13,12 @@ SHARE = 0.9
 """Share of the time that is planned; the rest is for starting, scoring and other programs."""
 READING = 2.0
 """Reading with a language model, in images, beside the speed of training."""
-FEWEST = 50
-"""Unlabelled images that are worth a round of self-training."""
+FEWEST, MOST = 50, 20_000
+"""Unlabelled images that are worth a round of self-training, and as many as one learns from at most."""
+ONE_READING = 0.12
+"""Share of the time that one reading of them takes at most; a round needs two."""
+LAST_READING = 0.25
+"""Share of the time that reading all unlabelled images may take at the end."""
 MOST_ROUNDS = 2
 """A round is as long as it can be: three short ones end behind a long one (benchmarks/few_labels)."""
 KEEP = 0.85
@@ -33,11 +37,17 @@ class Budget:
     Attributes:
         first: of the fine-tuning on the labels alone.
         rounds: of each round of self-training.
+        pool: images without a text that self-training reads and learns from.
+        rest: whether there is time to read the others of them at the end.
+        language: whether there is time for a language model of what the last model reads.
         seconds: that all should take, reading included.
     """
 
     first: int
     rounds: list[int]
+    pool: int
+    rest: bool
+    language: bool
     seconds: float
 
 
@@ -70,20 +80,24 @@ def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool =
         known: whether the start reads such writing already.
     """
     step = BATCH / speed
-    last = unlabelled / (READING * speed)  # the untranscribed images are read at the end
+    pool = min(unlabelled, MOST, max(FEWEST, int(ONE_READING * 3600 * hours * READING * speed)))
+    twice = 2 * pool / (READING * speed)  # with the language model of the stage before, then with one of what was read
+    rest = unlabelled / (READING * speed) <= LAST_READING * 3600 * hours
+    last = (unlabelled if rest else pool) / (READING * speed)
     left = SHARE * 3600 * hours - last
     first = max(20, min(first_steps(labels, known), int(left / step)))
     left -= first * step
     spent = last + first * step
     rounds: list[int] = []
-    if unlabelled >= FEWEST:
-        wanted = round_steps(labels + int(KEEP * unlabelled))
-        reading = 2 * last  # once with the language model of the round before, once with what was read
+    language = unlabelled >= FEWEST and left >= twice
+    if language:
+        left, spent = left - twice, spent + twice
+        wanted = round_steps(labels + int(KEEP * pool))
         for _ in range(MOST_ROUNDS):
-            steps = min(wanted, int((left - reading) / step))
+            steps = min(wanted, int((left - twice) / step))
             if steps < min(first, wanted) or steps < 20:
                 break
             rounds.append(steps)
-            left -= reading + steps * step
-            spent += reading + steps * step
-    return Budget(first, rounds, spent)
+            left -= twice + steps * step
+            spent += twice + steps * step
+    return Budget(first, rounds, pool, rest, language, spent)

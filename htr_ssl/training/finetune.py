@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from htr_ssl.data.splits import subset_lists, subsets
 from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.data.transductive import copied, same_splits, without_evaluated
 from htr_ssl.errors import UserError
-from htr_ssl.files import write_json, write_text
+from htr_ssl.files import atomic_path, write_json, write_text
 from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.models import shelf
 from htr_ssl.recognizers.probe import ProbeRecognizer
@@ -122,7 +123,7 @@ def run(
     summary = engine.summary(checks, train, device, config.train)
     learnt = len(set(rows).intersection(train.rows))
     summary |= {"labels": learnt, "labels_selection": 0 if last or validation is None else len(validation)}
-    chosen = _share(samples, config, known) if last and known else list(range(len(known)))
+    chosen = _asked(samples, config, known)
     summary["labels_lm"] = len(chosen) if config.lm and len(chosen) >= equip.FEW else 0
     model_file.save(
         path,
@@ -150,6 +151,43 @@ def run(
         equip.calibrate(path, validation, chosen, config.train.device)
     write_json(out / "summary.json", summary | {"charset": report})
     return path
+
+
+def with_language(model: Path, config: FinetuneConfig, read: Path, out: Path) -> Path:
+    """The recognizer of a training again, in the folder `out`, with a language model that knows what it has read too.
+
+    Args:
+        model: what `config` made, with its subset.txt beside it.
+        config: of the training, with `lm`.
+        read: its readings, a file of pseudo-labels.
+        out: folder; a model that lies there already is returned.
+    """
+    assert config.lm is not None
+    path = out / FILE
+    if path.exists():
+        return path
+    samples = read_samples(config.data)
+    ids, column = samples.column("id"), samples.column("text")
+    known = set(subsets.read(model.with_name("subset.txt")))
+    texts = [column[row] or "" for row in rows_of(samples, "train", labelled=True) if ids[row] in known]
+    rows = rows_of(samples, "validation", labelled=True)
+    validation = Strips(samples, rows, config.data) if rows else None
+    chosen = _asked(samples, config, rows)
+    init = shelf.find(config.init) if config.init else None
+    heard = list(pseudo.read(read).values())
+    with atomic_path(out / "subset.txt") as temporary:
+        shutil.copyfile(model.with_name("subset.txt"), temporary)
+    with atomic_path(path) as temporary:
+        shutil.copyfile(model, temporary)
+        equip.equip(temporary, config.lm, texts, validation, chosen, init, config.train.device, heard)
+        if validation:
+            equip.calibrate(temporary, validation, chosen, config.train.device)
+    return path
+
+
+def _asked(samples: Samples, config: FinetuneConfig, rows: Sequence[int]) -> list[int]:
+    """Places in `rows`, the validation images, of those whose labels a language model and a calibration may ask."""
+    return _share(samples, config, list(rows)) if config.select == "last" and rows else list(range(len(rows)))
 
 
 def _found(config: FinetuneConfig) -> FinetuneConfig:

@@ -30,6 +30,7 @@ from htr_ssl.files import sha256, write_json
 from htr_ssl.recognizers import language
 from htr_ssl.recognizers.reader import Reader
 from htr_ssl.text import kneser_ney, mixture
+from htr_ssl.training import equip
 
 FILE = "pseudo.json"
 _CHUNK = 256  # strips held at once
@@ -59,6 +60,7 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
     ids = samples.column("id")
     known = set(subsets.read(model.with_name("subset.txt")))
     rows = [row for row in rows_of(samples, "train", labelled=False) if ids[row] not in known]
+    rows = equip.spread(rows, choice.most or len(rows))
     found: list[Reading] = []
     widths: list[int] = []
     if rows:

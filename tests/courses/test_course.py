@@ -46,6 +46,20 @@ def test_more_time_never_shortens_a_stage():
     assert len(plans[-1].rounds) == schedule.MOST_ROUNDS
 
 
+def test_a_large_archive_does_not_take_the_time_for_learning():
+    """Of ten thousand pages a part is read, or nothing would be left for training."""
+    made = schedule.plan(20, 300_000, 40, 1.0)
+    assert made.first == schedule.first_steps(20, known=True)
+    assert made.rounds
+    assert made.language
+    assert not made.rest
+    assert 1000 < made.pool <= schedule.MOST
+    assert made.seconds <= 3600
+    small = schedule.plan(20, 5000, 40, 1.0)
+    assert small.rest
+    assert small.pool == 5000
+
+
 @pytest.mark.parametrize(("labels", "held"), [(1, 0), (19, 0), (20, 5), (100, 15), (5000, 100)])
 def test_lines_are_held_out_where_there_are_enough(labels, held):
     assert schedule.held_out(labels) == held
@@ -109,6 +123,12 @@ def test_a_course_leaves_a_model_a_score_readings_and_what_to_transcribe_next(li
     assert plan["labels"] + plan["held_out"] == 30
     assert plan["unlabelled"] == 30
     assert Reader.load(made.model, "cpu").language is not None
+    assert made.score["course"]["models"] == 4, (
+        "first, two rounds, and the last one with a language model of its readings"
+    )
+    heard = json.loads((tmp_path / "out" / "language" / "pseudo.json").read_text())
+    last = Reader.load(tmp_path / "out" / "language" / "model.safetensors", "cpu").language
+    assert last.facts["read"] == len(heard["labels"]) > 0
     assert made.score["n"] == plan["held_out"] >= 5
     readings = rows(made.readings)
     assert {row["id"] for row in readings} == {f"{row:03d}.png" for row in range(30, 60)}
@@ -119,6 +139,16 @@ def test_a_course_leaves_a_model_a_score_readings_and_what_to_transcribe_next(li
     again, told = learn(lines, tmp_path / "out", start)
     assert again == made
     assert "goes on with the plan" in told[0]
+
+
+def test_a_part_of_a_large_archive_is_read_and_that_is_said(lines, start, short, tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "MOST", 12)
+    monkeypatch.setattr(schedule, "LAST_READING", 1e-6)
+    made, said = learn(lines, tmp_path / "out", start)
+    heard = json.loads((tmp_path / "out" / "round1" / "pseudo.json").read_text())
+    assert heard["images"] == len(rows(made.readings)) == 12
+    assert any("uses 12 of the lines" in sentence for sentence in said)
+    assert any("reads 12 of the lines" in sentence for sentence in said)
 
 
 def test_scoring_and_reading_keep_to_the_hardware_that_was_asked_for(lines, start, short, tmp_path, monkeypatch):
