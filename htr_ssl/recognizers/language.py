@@ -26,7 +26,7 @@ ALPHAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
 BETAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 """Weights of the model and bonuses per character that are tried."""
 ARCHIVE = Options(alpha=0.8, beta=1.5)
-"""Weights that suit a model of what was read in the same archive, where no validation image may choose."""
+"""Weights that suit a model of readings of an archive that repeats itself, where no validation image may choose."""
 MOST = 200
 """Most validation images that the weights are chosen on."""
 
@@ -49,6 +49,12 @@ def of(model: lm.LanguageModel, options: Options, facts: dict[str, Any]) -> Lang
     """A language with the facts that its model and weights give."""
     own = {"order": model.order, "ngrams": len(model.symbol) - 1, "alpha": options.alpha, "beta": options.beta}
     return Language(model, options, {**facts, **own})
+
+
+def leaning(options: Options, share: float) -> Options:
+    """Weights on the way to those of `ARCHIVE`: as far as readings of the archive are a share of the model."""
+    alpha = options.alpha + share * (ARCHIVE.alpha - options.alpha)
+    return replace(options, alpha=round(alpha, 3), beta=round(options.beta + share * (ARCHIVE.beta - options.beta), 3))
 
 
 def stored(name: str, header: dict[str, Any], state: dict[str, Tensor]) -> Language | None:

@@ -99,8 +99,8 @@ def equip(
 ) -> None:
     """Puts a language model into a recognizer's file; its weights are chosen on validation images.
 
-    Fewer than `FEW` of them choose no weights: with pseudo-labels those that suit an archive's own readings are taken,
-    else those of the start's language model, else the usual ones.
+    Fewer than `FEW` of them choose no weights: those of the start's language model are kept, else the usual ones, and
+    pseudo-labels draw them towards those that suit an archive's own readings.
 
     Args:
         path: the recognizer's file.
@@ -124,7 +124,7 @@ def equip(
     texts = [known[row] for row in chosen]
     model, facts = build(config, labels, texts, start, charset.visual, read)
     if read:
-        options = language.ARCHIVE
+        options = language.leaning(options, facts["mixture"]["read"])
     facts["direction"] = charset.direction
     made = language.of(model, options, facts | {"chosen_on": f"none, {len(texts)} validation images are too few"})
     if validation and len(texts) >= FEW:

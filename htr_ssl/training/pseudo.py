@@ -110,7 +110,8 @@ def _again(
             continue
         heard = kneser_ney.train(others, plan.order, plan.size)
         shares = mixture.weights([own.model, heard], asked)
-        reader.use(language.of(mixture.mix([own.model, heard], shares), language.ARCHIVE, own.facts))
+        weights = language.leaning(own.options, shares[1])
+        reader.use(language.of(mixture.mix([own.model, heard], shares), weights, own.facts))
         for place, reading in zip(mine, _read(reader, strips, mine, config.train.batch_size), strict=True):
             again[place] = reading
     reader.use(own)

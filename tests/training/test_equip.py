@@ -198,13 +198,14 @@ def test_images_are_read_again_with_the_readings_of_the_others(run, tmp_path, mo
         assert mine
         assert not heard & mine
         assert heard | mine == everything
-        assert options == language.ARCHIVE
+        assert own.alpha < options.alpha <= language.ARCHIVE.alpha
+        assert own.beta < options.beta <= language.ARCHIVE.beta
     monkeypatch.undo()
     values = config.model_dump() | {"init": str(path), "pseudo": str(twice), "select": "last"}
     made = Reader.load(finetune.run(FinetuneConfig(**values), tmp_path / "next", progress=False), "cpu").language
     assert set(made.facts["mixture"]) == {"labels", "text", "read", "start"}
     assert made.facts["read"] == len(pseudo.read(twice))
-    assert made.options == language.ARCHIVE, "too few validation images choose"
+    assert own.alpha < made.options.alpha <= language.ARCHIVE.alpha, "too few validation images choose"
     assert made.model.perplexity(list(everything)) < Reader.load(path, "cpu").language.model.perplexity(
         list(everything)
     )
