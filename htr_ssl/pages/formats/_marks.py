@@ -31,7 +31,7 @@ def one_line(text: str | None) -> str:
 
 def words_of(line: Line) -> list[Word]:
     """Words with the boxes that were measured, else with shares of the line's box in proportion to their characters."""
-    texts = clean(line.text).split()
+    texts = clean(one_line(line.text)).split()  # spaces first: some of them XML forbids
     if line.words and [clean(word.text) for word in line.words] == texts:
         return line.words
     if not texts:
