@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -32,6 +32,7 @@ class Trace:
         above: height of the outline above it (K,).
         below: and below it (K,).
         chance: mean chance of its band.
+        height: usual height of the outline [cells].
     """
 
     x: Array
@@ -39,11 +40,10 @@ class Trace:
     above: Array
     below: Array
     chance: float
+    height: float = field(init=False)
 
-    @property
-    def height(self) -> float:
-        """Usual height of the outline [cells]."""
-        return float(np.median(self.above + self.below))
+    def __post_init__(self) -> None:
+        self.height = float(np.median(self.above + self.below))
 
 
 def trace(maps: Maps) -> list[Trace]:
@@ -69,8 +69,10 @@ def small(maps: Maps, lines: Sequence[Trace], apart: Array) -> list[Trace]:
     height = maps.height
     band: Array = ((maps.baseline > _BAND) & (apart == 0)).astype(np.uint8)
     labels = np.asarray(cv2.connectedComponents(band, connectivity=8)[1])
-    for line in lines:
-        labels[np.isin(labels, labels[np.round(line.y).astype(int), np.round(line.x).astype(int)])] = 0
+    places = [labels[np.round(line.y).astype(int), np.round(line.x).astype(int)] for line in lines]
+    taken = np.zeros(int(labels.max()) + 1, bool)
+    taken[np.concatenate(places) if places else []] = True
+    labels[taken[labels]] = 0
     return [
         line
         for line in _pieces(maps, labels)
