@@ -31,6 +31,7 @@ _SAME = 0.72, 1.4  # ratio of the two looks' scales at which the second is spare
 _TURNED = 0.6  # share of the text that must lie on its side for the page to be turned
 _SURE, _DOUBT = 0.97, 0.1  # share of upright text that spares the look at the page on its head; lead that this needs
 _STEEP = 0.6  # share that lies on its side where text runs up or down
+_SURE_NOTE = 0.72  # least confidence of a line up or down the page: stamps and ribbons have less
 _NOTE = 5.0  # least size of upright notes in the margin [squares of the usual height]
 
 
@@ -177,6 +178,7 @@ def _notes(net: FinderNet, gray: Array, maps: Maps) -> list[Line]:
         for line in _placed(look, turned_piece):
             _turn_back(line, quarter, turned_piece, (left, top))
             middle = ((line.polygon.min(0) + line.polygon.max(0)) / 2 / cell).astype(int)
-            if steep[min(middle[1], height - 1), min(middle[0], width - 1)] > _STEEP:
+            level = steep[min(middle[1], height - 1), min(middle[0], width - 1)] <= _STEEP
+            if not level and (line.found or 0) >= _SURE_NOTE:
                 lines.append(line)
     return lines
