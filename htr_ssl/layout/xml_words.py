@@ -12,6 +12,7 @@ from htr_ssl.layout.document import Glyph, Word
 
 KINDS = ("main", "margin", "between", "vertical", "cell")
 """Kinds of lines that are known here; what else a file says stays in the file."""
+_MARGINS = ("marginalia", "MarginTextZone")  # regions of PAGE and of SegmOnto that hold notes in the margin
 _STRUCTURE = re.compile(r"structure\s*\{[^}]*type\s*:\s*(\w+)")
 
 Outline = Callable[[etree._Element], np.ndarray]
@@ -19,10 +20,23 @@ Content = Callable[[etree._Element], tuple[str | None, float | None]]
 
 
 def kind_of(element: etree._Element, tags: dict[str, str]) -> str | None:
-    """Kind of a line: in `custom` of PAGE, or one of its tags in ALTO; `tags` are labels by id."""
+    """Kind of a line: in `custom` of PAGE, or one of its tags in ALTO; `tags` are labels by id.
+
+    A line without one is a note in the margin if its region is one.
+    """
+    own = next((name for name in _labels(element, tags) if name in KINDS), None)
+    block = element.getparent()
+    if own is None and block is not None and any(name in _MARGINS for name in _labels(block, tags)):
+        return "margin"
+    return own
+
+
+def _labels(element: etree._Element, tags: dict[str, str]) -> list[str]:
+    """What a line or region is called, without the finer kind that SegmOnto puts after a colon."""
     match = _STRUCTURE.search(element.get("custom") or "")
-    stated = [match[1]] if match else [tags.get(name, "") for name in (element.get("TAGREFS") or "").split()]
-    return next((name for name in stated if name in KINDS), None)
+    tagged = [tags.get(name, "") for name in (element.get("TAGREFS") or "").split()]
+    stated = [match[1] if match else "", element.get("type") or "", *tagged]
+    return [name.split(":")[0] for name in stated]
 
 
 def tags_of(root: etree._Element) -> dict[str, str]:

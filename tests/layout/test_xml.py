@@ -257,3 +257,20 @@ def test_is_page_xml(folder):
         assert not is_page_xml(store(folder, other))
     assert not is_page_xml(folder / "none.xml")
     assert not is_page_xml(folder / "scan.png")
+
+
+def test_lines_of_a_margin_are_notes_in_every_format(folder):
+    """The region says it, in the words of PAGE or of SegmOnto; what a line says of itself counts more."""
+    page = PAGE.format(version="2019-07-15", image="scan.png")
+    for stated in ('type="marginalia"', 'custom="structure {type:MarginTextZone;}"'):
+        lines = read_xml(store(folder, page.replace('id="r2"', f'id="r2" {stated}', 1))).lines
+        assert [line.kind for line in lines] == ["margin", None, None]
+    alto = ALTO.format(version="4", unit="pixel", image="scan.png", baseline="", shape="")
+    alto = alto.replace("<Layout>", '<Tags><OtherTag ID="t" LABEL="MarginTextZone:note"/></Tags><Layout>')
+    lines = read_xml(store(folder, alto.replace('ID="b1"', 'ID="b1" TAGREFS="t"'))).lines
+    assert [line.kind for line in lines] == ["margin", "margin", None]
+    own = page.replace('id="r2"', 'id="r2" type="marginalia"', 1)
+    own = own.replace(
+        'id="l1"><Coords points="10,210.5', 'id="l1" custom="structure {type:vertical;}"><Coords points="10,210.5'
+    )
+    assert read_xml(store(folder, own)).lines[0].kind == "vertical"
