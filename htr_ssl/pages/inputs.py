@@ -113,6 +113,7 @@ def find_pages(inputs: Sequence[str | Path], out: Path) -> Inputs:
     sheets: dict[Path, Job] = {}
     result = Inputs()
     given = [Path(item) for item in inputs]
+    strange = 0  # files that were named and are no pages: alone they are a mistake of the command, not bad pages
     for item in filter(iiif.is_manifest, inputs):
         try:
             for job in _canvases(item, out):
@@ -128,6 +129,7 @@ def find_pages(inputs: Sequence[str | Path], out: Path) -> Inputs:
         elif path in given:
             text = f"{path}: neither an image, a PDF nor a PAGE or ALTO file; leave it out"
             result.failed.append((path, text))
+            strange += 1
         else:
             result.ignored.append(path)
     used: set[Path] = set()
@@ -146,7 +148,7 @@ def find_pages(inputs: Sequence[str | Path], out: Path) -> Inputs:
         job.xml = job.xml or sheet.xml
     result.jobs = list(images.values())
     result.ignored = [path for path in result.ignored if path.resolve() not in used]
-    if not result.jobs and (not result.failed or all(path in given for path, _ in result.failed)):
+    if not result.jobs and len(result.failed) == strange:
         more = f" ({result.failed[0][1]})" if result.failed else ""
         raise UserError(
             f"{', '.join(map(str, inputs)) or 'inputs'}: there is no page{more}; give images, PDF, PAGE or ALTO files, "

@@ -90,6 +90,22 @@ def test_bad_files_are_named_one_by_one_and_the_rest_is_done(tmp_path, folder):
     assert messages["broken.pdf"].endswith(": the PDF is damaged and cannot be opened; copy it again or leave it out")
 
 
+@pytest.mark.parametrize("name", ["locked.pdf", "empty.jpg", "broken.tif", "cut.zip"])
+def test_a_bad_file_alone_is_named_as_among_others(tmp_path, folder, name):
+    with pikepdf.open(folder / "book.pdf") as document:
+        document.save(tmp_path / "locked.pdf", encryption=pikepdf.Encryption(owner="a", user="b"))
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "broken.tif").write_bytes((folder / "three pages.tif").read_bytes()[:6])
+    (tmp_path / "cut.zip").write_bytes(b"PK")
+    model = random_model(tmp_path / "model.safetensors")
+    asked = ["transcribe", str(model), str(tmp_path / name), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    said = CliRunner().invoke(app, asked)
+    assert said.exit_code == 1
+    *_, line, count = said.stderr.splitlines()
+    assert line.startswith(f"{tmp_path / name}: ")
+    assert count == "1 of 1 failed"
+
+
 def test_a_summary_has_the_pages_in_doubt_first(tmp_path, folder):
     (folder / "empty.jpg").write_bytes(b"")
 
