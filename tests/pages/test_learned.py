@@ -183,7 +183,7 @@ def test_large_and_coloured_pages_keep_their_coordinates() -> None:
     assert score(segment(large), true).recall >= 0.97
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (23, 700), (30, 3000), (30_000, 40), (900, 700)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (23, 700), (30, 3000), (30_000, 40), (30_000, 1500), (900, 700)])
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_empty_images_hold_no_line_and_say_so(shape: tuple[int, int], value: int) -> None:
     found = segment(np.full(shape, value, np.uint8))
@@ -198,6 +198,25 @@ def test_stains_and_noise_hold_no_line() -> None:
         cv2.circle(image, (x, y), size, 150, -1)
     stained = cv2.GaussianBlur(image, (0, 0), 5)
     assert list(segment(stained)) == []
+
+
+@pytest.mark.parametrize("picture", ["clouds", "landscape", "fence"])
+def test_pictures_without_text_hold_no_line_and_say_so(picture: str) -> None:
+    rng = seeds.rng(0, picture)
+    image = np.full((900, 1100), 200, np.uint8)
+    if picture == "clouds":
+        layers = [rng.normal(0, size, (900 // size, 1100 // size)).astype(np.float32) for size in (150, 60, 20, 6)]
+        total = sum(cv2.resize(layer, (1100, 900), interpolation=cv2.INTER_CUBIC) for layer in layers)
+        image = np.clip(120 + 60 * total / np.std(total), 0, 255).astype(np.uint8)
+    elif picture == "landscape":
+        image = np.tile(np.linspace(220, 90, 900)[:, None], (1, 1100)).astype(np.uint8)
+        cv2.circle(image, (550, 800), 300, 40, -1)
+    else:
+        for x in range(60, 1000, 70):
+            cv2.rectangle(image, (x, 100), (x + 35, 800), int(rng.integers(40, 150)), -1)
+    found = segment(image)
+    assert list(found) == []
+    assert found.notes == ["no line of text was found"]
 
 
 @settings(max_examples=15, deadline=None)
