@@ -41,9 +41,8 @@ def _missing(read: Callable[[int, int], None], known: cache.Figures) -> cache.Fi
     torch.set_num_threads(1)
     try:
         read(1, timing.WIDTH)  # what only the first batch needs
-        times = timing.best(
-            {area: partial(read, area // timing.WIDTH, timing.WIDTH) for area in areas}, _ROUNDS, _SECONDS
-        )
+        works = {area: partial(read, area // timing.WIDTH, timing.WIDTH) for area in areas}
+        times = timing.best(works, _ROUNDS, _SECONDS, timing.ALONE)
     finally:
         torch.set_num_threads(threads)
     return {str(area): round(area // timing.WIDTH * timing.WIDTH / took, 2) for area, took in times.items()}

@@ -52,5 +52,5 @@ def _missing(network: Mapping[str, Any], training: bool, known: cache.Figures) -
     with timing.step(network, _IMAGES, training) as run:
         torch.set_num_threads(1)
         works = {"32": partial(run, False), "bf16": partial(run, True)}
-        times = timing.best(works, _ROUNDS, _SECONDS)
+        times = timing.best(works, _ROUNDS, _SECONDS, timing.ALONE)
     return {name: round(_IMAGES / took, 2) for name, took in times.items()}
