@@ -39,7 +39,7 @@ def test_text_equals_the_transcription(tmp_path):
     assert read(tmp_path / "a.pdf").split("\n") == TEXTS
 
 
-@pytest.mark.parametrize("text", ["שלום עולם", "مرحبا بالعالم 12"])
+@pytest.mark.parametrize("text", ["שלום עולם", "مرحبا بالعالم 12", "ע\u05d5\u05b9ל\u05b8ם (12)", "ب\u064e\u0651ت"])
 def test_right_to_left_text_can_be_searched(tmp_path, text):
     line = Line("l", box(50, 60, 500, 100), None, None, text)
     pdf.write(Page(scan(tmp_path / "a.png"), 600, 400, [line]), tmp_path / "a.pdf")

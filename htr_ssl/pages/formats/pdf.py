@@ -7,6 +7,7 @@ without loss. The font has no shapes: it maps a code to each character of the pa
 from __future__ import annotations
 
 import io
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -203,7 +204,7 @@ def _text(page: Page, codes: dict[str, int], font: str, matrix: np.ndarray) -> b
         words = words_of(line)
         base = direction.of_text([line.text or ""]) or "ltr"
         if base == "rtl":  # programs that read PDF expect text as it looks, and turn it round themselves
-            words = [replace(word, text=direction.visual(word.text, base)) for word in words[::-1]]
+            words = [replace(word, text=_marks_first(direction.visual(word.text, base))) for word in words[::-1]]
         for number, word in enumerate(words):
             corner = word.polygon if len(word.polygon) == 4 else _around(word.polygon)
             start, end, top = (matrix[:, :2] @ corner[i] + matrix[:, 2] for i in (3, 2, 0))
@@ -219,6 +220,18 @@ def _text(page: Page, codes: dict[str, int], font: str, matrix: np.ndarray) -> b
             place = f"{x:.5f} {y:.5f} {-y:.5f} {x:.5f} {start[0]:.3f} {start[1]:.3f}"
             parts.append(f"{font} {size:.3f} Tf {stretch:.3f} Tz {place} Tm <{shown}> Tj")
     return "\n".join([*parts, "ET Q"]).encode("ascii")
+
+
+def _marks_first(text: str) -> str:
+    """Marks of right-to-left letters before their letter: those programs turn round one character after the other."""
+    clusters: list[str] = []
+    for character in text:
+        if clusters and unicodedata.bidirectional(character) == "NSM":
+            clusters[-1] += character
+        else:
+            clusters.append(character)
+    turned = ("R", "AL")
+    return "".join(part[::-1] if unicodedata.bidirectional(part[0]) in turned else part for part in clusters)
 
 
 def _around(points: np.ndarray) -> np.ndarray:
