@@ -1,5 +1,7 @@
 """Searchable PDF: another library finds the text where it stands, in any script, and the picture as it was."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pikepdf
 import pypdfium2
@@ -43,7 +45,8 @@ def test_text_equals_the_transcription(tmp_path):
 def test_right_to_left_text_can_be_searched(tmp_path, text):
     line = Line("l", box(50, 60, 500, 100), None, None, text)
     pdf.write(Page(scan(tmp_path / "a.png"), 600, 400, [line]), tmp_path / "a.pdf")
-    assert read(tmp_path / "a.pdf") == text
+    # The order of two marks on one letter means nothing, and programs differ in it.
+    assert normalize("NFC", read(tmp_path / "a.pdf")) == normalize("NFC", text)
 
 
 def test_words_lie_over_their_places(tmp_path):
