@@ -99,7 +99,7 @@ def test_cells_of_tables_are_found_and_read_row_by_row() -> None:
 def test_plain_pages() -> None:
     result = total([page(seed) for seed in range(3)])
     assert result.recall >= 0.97
-    assert result.precision >= 0.85  # on one of them, writing that shines through is taken for lines
+    assert result.precision >= 0.95  # one shines through strongly
     assert result.ordered == result.half
 
 
