@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -75,11 +76,7 @@ def main() -> None:
     model = shelf.find(options.model)
     reader, spent, track = Reader.load(model, "cpu", options.threads), defaultdict[str, float](float), []
     plain = segmenters.segmenter
-
-    def finder(*given: Any) -> Callable[..., Any]:
-        return timed("finding", spent, plain(*given))
-
-    segmenters.segmenter = finder
+    mock.patch.object(segmenters, "segmenter", lambda *given: timed("finding", spent, plain(*given))).start()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "in"
         folder.mkdir()
@@ -98,6 +95,7 @@ def main() -> None:
     count = len(outcome.done)
     spent["opening and writing"] = computing - sum(spent.values())
     settled = np.array(track[len(track) // 10 :])
+    slope = float(np.polyfit(np.arange(len(settled)), settled, 1)[0]) if len(settled) > 1 else 0.0
     result = {
         "model": options.model,
         "pages": count,
@@ -110,7 +108,7 @@ def main() -> None:
             "after_a_tenth": round(float(settled[0]), 1),
             "at_the_end": round(float(settled[-1]), 1),
             "most": round(float(max(track)), 1),
-            "growth_per_1000_pages": round(float(np.polyfit(np.arange(len(settled)), settled, 1)[0] * 1000), 1),
+            "growth_per_1000_pages": round(1000 * slope, 1),
         },
         "jobs": options.jobs,
         "hardware": hardware("cpu"),
