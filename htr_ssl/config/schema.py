@@ -327,7 +327,7 @@ class Pseudo(Strict):
     """Number of groups of similar width. The share is kept in each group; otherwise short words crowd out long ones."""
     parts: int = Field(0, ge=0, le=20)
     """Parts in which the images are read a second time, each with a language model that has learnt the readings of the
-    other parts; 0 = they are read once. The recognizer needs a language model for it."""
+    other parts; below 2 they are read once. The recognizer needs a language model for it (`lm`)."""
     most: int = Field(0, ge=0)
     """Most images that are read, evenly spread over the data; 0 = all."""
 

@@ -197,8 +197,8 @@ def _told(plan: dict[str, Any]) -> list[str]:
         *["last: a language model of the lines without a text, as the last model reads them"] * made["language"],
         f"about {made['seconds'] / 60:.0f} minutes in all",
     ]
-    if made["rounds"] and made["pool"] < plan["unlabelled"]:
-        lines.insert(-1, f"self-training uses {made['pool']} of the lines without a text; more fit into more --hours")
+    if made["language"] and made["pool"] < plan["unlabelled"]:
+        lines.insert(-1, f"it learns from {made['pool']} of the lines without a text; more fit into more --hours")
     if not made["rest"]:
         said = f"the end reads {made['pool']} of the lines without a text; more fit into more --hours"
         lines.insert(-1, f"{said}, and htr-ssl transcribe reads the scans")

@@ -39,6 +39,8 @@ _NEUTRAL = {
     "joint": None,
     "pipeline": None,
     "width_groups": 1,
+    "parts": 0,
+    "most": 0,
     "optimiser": BEFORE_THE_CHOICE,
     "evaluated": None,
     "transductive": False,
@@ -196,6 +198,8 @@ def cell_hash(config: TableConfig, cell: Cell) -> str:
         own["probe"] = cell.probe
     if config.lm:
         own["lm"] = config.lm.model_dump(mode="json")
+        if any(stage.pseudo for stage in stages):
+            own["lm"] |= {"of": "labels and readings"}  # of the labels alone before
     if not stages:
         del own["shared_seed"]
     return _hash(config, config.data, stages, own)

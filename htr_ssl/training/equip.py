@@ -79,12 +79,9 @@ def build(
         asked = list(map(shown, labels[1::2]))
         judges[0] = kneser_ney.train(map(shown, labels[::2]), config.order, config.size)
     shares = mixture.weights(judges, asked)
-    facts = {"mixture": {name: round(share, 4) for name, share in zip(parts, shares, strict=True)}}
-    return mixture.mix(list(parts.values()), shares), {
-        "labels": len(labels),
-        "read": len(read),
-        "text": config.text,
-    } | facts
+    facts = {"labels": len(labels), "read": len(read), "text": config.text}
+    facts |= {"mixture": {name: round(share, 4) for name, share in zip(parts, shares, strict=True)}}
+    return mixture.mix(list(parts.values()), shares), facts
 
 
 def equip(

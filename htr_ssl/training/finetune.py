@@ -143,12 +143,7 @@ def run(
         | {"subset_sha256": subset_hash, "normalisation": tokens.rule(samples.facts)}
         | {"val_cer": checks.best if validation else None},
     )
-    if config.lm:
-        init = Path(config.init) if config.init else None
-        heard = [samples.column("text")[row] or "" for row in more]
-        equip.equip(path, config.lm, texts, validation, chosen, init, config.train.device, heard)
-    if validation:
-        equip.calibrate(path, validation, chosen, config.train.device)
+    _equip(path, config, texts, [samples.column("text")[row] or "" for row in more], validation, chosen)
     write_json(out / "summary.json", summary | {"charset": report})
     return path
 
@@ -162,7 +157,6 @@ def with_language(model: Path, config: FinetuneConfig, read: Path, out: Path) ->
         read: its readings, a file of pseudo-labels.
         out: folder; a model that lies there already is returned.
     """
-    assert config.lm is not None
     path = out / FILE
     if path.exists():
         return path
@@ -172,17 +166,29 @@ def with_language(model: Path, config: FinetuneConfig, read: Path, out: Path) ->
     texts = [column[row] or "" for row in rows_of(samples, "train", labelled=True) if ids[row] in known]
     rows = rows_of(samples, "validation", labelled=True)
     validation = Strips(samples, rows, config.data) if rows else None
-    chosen = _asked(samples, config, rows)
-    init = shelf.find(config.init) if config.init else None
-    heard = list(pseudo.read(read).values())
     with atomic_path(out / "subset.txt") as temporary:
         shutil.copyfile(model.with_name("subset.txt"), temporary)
     with atomic_path(path) as temporary:
         shutil.copyfile(model, temporary)
-        equip.equip(temporary, config.lm, texts, validation, chosen, init, config.train.device, heard)
-        if validation:
-            equip.calibrate(temporary, validation, chosen, config.train.device)
+        heard = list(pseudo.read(read).values())
+        _equip(temporary, _found(config), texts, heard, validation, _asked(samples, config, rows))
     return path
+
+
+def _equip(
+    path: Path,
+    config: FinetuneConfig,
+    labels: Sequence[str],
+    read: Sequence[str],
+    validation: Strips | None,
+    chosen: Sequence[int],
+) -> None:
+    """Gives a recognizer what is learnt after the network: its language model, then its calibration; see `equip`."""
+    if config.lm:
+        init = Path(config.init) if config.init else None
+        equip.equip(path, config.lm, labels, validation, chosen, init, config.train.device, read)
+    if validation:
+        equip.calibrate(path, validation, chosen, config.train.device)
 
 
 def _asked(samples: Samples, config: FinetuneConfig, rows: Sequence[int]) -> list[int]:

@@ -67,7 +67,9 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
         strips = Strips(samples, rows, config.data)
         reader = Reader.load(model, config.train.device, config.train.threads)
         readings = _read(reader, strips, range(len(strips)), config.train.batch_size)
-        if choice.parts and reader.language is not None:
+        if choice.parts > 1 and reader.language is None:
+            warnings.warn(f"{model}: it has no language model, so the images are read once; set lm", stacklevel=2)
+        elif choice.parts > 1:
             readings = _again(reader, strips, readings, choice.parts, config)
         widths = list(strips.widths)
         names = strips.ids()
@@ -102,7 +104,7 @@ def _again(
     assert own is not None
     again = list(readings)
     texts = [shown(text) for text, _ in readings]
-    for part in range(min(parts, len(texts))):
+    for part in range(parts):
         mine = range(part, len(texts), parts)
         others = [text for place, text in enumerate(texts) if text and place % parts != part]
         asked = [texts[place] for place in mine if texts[place]]

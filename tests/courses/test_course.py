@@ -147,7 +147,7 @@ def test_a_part_of_a_large_archive_is_read_and_that_is_said(lines, start, short,
     made, said = learn(lines, tmp_path / "out", start)
     heard = json.loads((tmp_path / "out" / "round1" / "pseudo.json").read_text())
     assert heard["images"] == len(rows(made.readings)) == 12
-    assert any("uses 12 of the lines" in sentence for sentence in said)
+    assert any("learns from 12 of the lines" in sentence for sentence in said)
     assert any("reads 12 of the lines" in sentence for sentence in said)
 
 

@@ -158,6 +158,9 @@ def test_hashes_of_tables_on_somebodys_disk_stay_as_they_are(tmp_path):
         "5ec0fe87796f70e0533668a5a23102d43b6ef2c977d3b4282b9d216cbd4ed0ef",
     ]
     assert plan.stage_hash(config, both, 0) == "7e5d4f8e6046bcc6e0e1f8f4eef7cd903dd11754be56d9de78a35125ae6b754a"
+    read = make(rows={"read": [{"pseudo": {"keep": 0.5}, "train": then}]}, train=then, **before)
+    (cell,) = plan.plan(read, tmp_path)
+    assert plan.cell_hash(read, cell) == "9cd635858974c85f23e0244b9107fcfab6ac03af27e1eb3ecc62e28d59212272"
     with_probes = make(rows=config.rows, train=then, **before, probes=["linear", "none"], probe_train=TRAIN)
     assert plan.cell_hash(with_probes, supervised) == plan.cell_hash(config, supervised)
     assert supervised.folder == plan.plan(with_probes, tmp_path)[1].folder == tmp_path / "supervised" / "f050_s0"

@@ -209,3 +209,12 @@ def test_images_are_read_again_with_the_readings_of_the_others(run, tmp_path, mo
     assert made.model.perplexity(list(everything)) < Reader.load(path, "cpu").language.model.perplexity(
         list(everything)
     )
+
+
+def test_a_recognizer_without_a_language_model_reads_once_and_that_is_said(run, tmp_path, monkeypatch):
+    _, config = run
+    monkeypatch.setattr(Reader, "read_strips", lambda reader, strips, batch_size=32: [("mot", 0.5)] * len(strips))
+    alone = finetune.run(config.model_copy(update={"lm": None}), tmp_path / "alone", progress=False)
+    with pytest.warns(UserWarning, match="no language model"):
+        made = pseudo.make(alone, config, Pseudo(keep=1.0, parts=3), tmp_path / "read")
+    assert pseudo.read(made)
