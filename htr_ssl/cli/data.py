@@ -49,6 +49,7 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Splits = Annotated[
     str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
 ]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model's file that finetune wrote, or its name.")]
 Partial = Annotated[bool, typer.Option("--partial", help="Take what is there of a published split.")]
 Strict = Annotated[bool, typer.Option("--strict", help="End with code 1 if anything was left out.")]
 Threads = Annotated[int, typer.Option(min=0, help="At work; 0 = one per CPU.")]
@@ -58,7 +59,8 @@ Threads = Annotated[int, typer.Option(min=0, help="At work; 0 = one per CPU.")]
 def synth(
     out: Target,
     options: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Other options of the synthetic handwriting.")
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Other options, e.g. hands=50, text=texts.txt, fonts=FOLDER."),
     ] = None,
     level: LevelOption = Level.line,
     samples: Annotated[int, typer.Option(min=1, help="Number of images.")] = 2000,
@@ -123,7 +125,7 @@ def import_(
 
 @data.command()
 def words(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="Model that finetune wrote.")],
+    model: Model,
     source: Source,
     out: Target,
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out words below; 0 keeps all.")] = 0.1,
@@ -141,10 +143,11 @@ def words(
     from htr_ssl.bars import rows_bar
     from htr_ssl.data import importing
     from htr_ssl.data.reading import read
+    from htr_ssl.models import shelf
     from htr_ssl.recognizers.reader import Reader
     from htr_ssl.recognizers.words import words_of
 
-    reader = Reader.load(model, device)
+    reader = Reader.load(shelf.find(model), device)
     with rows_bar(quiet) as progress:
         samples = words_of(read(source, format, "line"), reader, confidence, progress)
     with rows_bar(quiet) as progress:
@@ -155,7 +158,7 @@ def words(
 
 @data.command()
 def stackmix(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="Model that finetune wrote.")],
+    model: Model,
     source: Source,
     out: Target,
     samples: Annotated[int, typer.Option(min=1, help="Number of new lines.")] = 2000,
@@ -179,10 +182,11 @@ def stackmix(
     from htr_ssl.bars import rows_bar
     from htr_ssl.config import DataConfig
     from htr_ssl.data import importing
+    from htr_ssl.models import shelf
     from htr_ssl.recognizers.reader import Reader
     from htr_ssl.recognizers.stackmix import stackmix, to_mix
 
-    reader = Reader.load(model, device)
+    reader = Reader.load(shelf.find(model), device)
     config = reader.formatted(DataConfig(source=source, format=format))
     beside = model.with_name("subset.txt")
     lines = to_mix(config, subset or (beside if beside.exists() else None))

@@ -35,7 +35,8 @@ def learn(
     scores itself on lines it has not seen. The plan is shown first. After any stop the same command goes on.
 
     The folder holds `model.safetensors` (language model included), `result.json` (the score), `readings.csv` (the
-    untranscribed lines, read) and `next.csv` (the lines to transcribe next).
+    untranscribed lines, read; a part of them if there are too many for the time) and `next.csv` (the lines to
+    transcribe next).
 
     Example: `htr-ssl learn lines --hours 1`, then `htr-ssl transcribe runs/learn/model.safetensors scans --out text`
     """

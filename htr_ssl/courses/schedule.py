@@ -39,7 +39,7 @@ class Budget:
         rounds: of each round of self-training.
         pool: images without a text that self-training reads and learns from.
         rest: whether there is time to read the others of them at the end.
-        language: whether there is time for a language model of what the last model reads.
+        language: whether time is left for a language model of what the last model reads.
         seconds: that all should take, reading included.
     """
 
@@ -89,9 +89,7 @@ def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool =
     left -= first * step
     spent = last + first * step
     rounds: list[int] = []
-    language = unlabelled >= FEWEST and left >= twice
-    if language:
-        left, spent = left - twice, spent + twice
+    if unlabelled >= FEWEST:
         wanted = round_steps(labels + int(KEEP * pool))
         for _ in range(MOST_ROUNDS):
             steps = min(wanted, int((left - twice) / step))
@@ -100,4 +98,6 @@ def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool =
             rounds.append(steps)
             left -= twice + steps * step
             spent += twice + steps * step
+    language = unlabelled >= FEWEST and left >= twice
+    spent += twice * language
     return Budget(first, rounds, pool, rest, language, spent)

@@ -99,3 +99,14 @@ def test_attach_and_evaluate(run, text, tmp_path):
     assert "greedy" in json.loads((tmp_path / "eval" / "result.json").read_text())
     code, out, _ = run("evaluate", tmp_path / "with.safetensors", "--lm", "none")
     assert (code, "language model" in out) == (0, False)
+
+
+@pytest.mark.parametrize("command", ["words", "stackmix"])
+def test_lines_are_cut_by_a_model_of_a_name(run, tmp_path, command):
+    random_model(shelf.SHIPPED / "base.safetensors")
+    code, _, err = run("data", command, "base", tmp_path / "none", tmp_path / "out.parquet")
+    assert code == 2
+    assert str(tmp_path / "none") in err, "the model is found, the data is not"
+    code, _, err = run("data", command, "bass", tmp_path / "none", tmp_path / "out.parquet")
+    assert code == 2
+    assert "did you mean 'base'?" in err

@@ -51,13 +51,23 @@ def test_a_large_archive_does_not_take_the_time_for_learning():
     made = schedule.plan(20, 300_000, 40, 1.0)
     assert made.first == schedule.first_steps(20, known=True)
     assert made.rounds
-    assert made.language
     assert not made.rest
     assert 1000 < made.pool <= schedule.MOST
     assert made.seconds <= 3600
     small = schedule.plan(20, 5000, 40, 1.0)
     assert small.rest
     assert small.pool == 5000
+
+
+def test_a_round_has_the_time_before_the_last_language_model():
+    """A reading more instead of updates costs a short round more than it gives."""
+    short, long = (schedule.plan(20, 5618, 33, hours) for hours in (1 / 6, 1.0))
+    assert short.rounds
+    assert not short.language
+    assert long.language
+    none = schedule.plan(282, 5356, 33, 1 / 6)
+    assert not none.rounds
+    assert none.language, "no round fits, but a language model of the readings does"
 
 
 @pytest.mark.parametrize(("labels", "held"), [(1, 0), (19, 0), (20, 5), (100, 15), (5000, 100)])
