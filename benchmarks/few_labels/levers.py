@@ -161,9 +161,10 @@ class Mixed(Labelled):
         return super().forward(mixed, generator, progress)
 
 
-def written(usual: Labelled, train: Strips, data: DataConfig, fonts: str) -> Mixed:
-    """Half of each batch is synthetic handwriting that writes like the labels, with pen strokes or in fonts."""
-    config = synthetic.Config(samples=MIXED, fonts=fonts, height=data.height)
+def written(usual: Labelled, train: Strips, data: DataConfig, fonts: str, scans: str) -> Mixed:
+    """Half of each batch is synthetic handwriting that writes like the labels: pen strokes, on made-up paper or that of
+    `scans`, or `fonts`."""
+    config = synthetic.Config(samples=MIXED, fonts=fonts, scans=scans, height=data.height)
     lines = synthetic.samples(config, data.level, 0, train.texts())
     return Mixed(usual, train, Strips(lines, range(MIXED), data))
 
@@ -228,14 +229,16 @@ ROWS: dict[str, finetune.Lever | None] = {
     "ema": None,
     "stackmix": Mixed,
     "strokes": Mixed,
+    "own_paper": Mixed,
     "fonts": Mixed,
 }
 
 
 def lever_of(row: str, data: DataConfig, usual: Path, fonts: str = "") -> finetune.Lever | None:
     """The lever of a row, with the data it needs beside the labels; `usual` is the model of the row `none`."""
-    if row in ("strokes", "fonts"):
-        return partial(written, data=data, fonts=fonts if row == "fonts" else "")
+    if ROWS[row] is Mixed and row != "stackmix":
+        paper = data.source if row == "own_paper" else ""
+        return partial(written, data=data, fonts=fonts if row == "fonts" else "", scans=paper)
     if row == "cr_ctc_unlabelled":
         samples = read_samples(data)
         return partial(Consistency, beside=Strips(samples, rows_of(samples, "train", labelled=False), data))

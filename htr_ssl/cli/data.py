@@ -60,7 +60,7 @@ def synth(
     out: Target,
     options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Other options, e.g. hands=50, text=texts.txt, fonts=FOLDER."),
+        typer.Argument(metavar="KEY=VALUE", help="Others, e.g. hands=50, text=texts.txt, fonts=FOLDER, scans=lines."),
     ] = None,
     level: LevelOption = Level.line,
     samples: Annotated[int, typer.Option(min=1, help="Number of images.")] = 2000,

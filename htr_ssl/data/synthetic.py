@@ -17,6 +17,8 @@ from pydantic import Field
 
 from htr_ssl import seeds
 from htr_ssl.config import Strict
+from htr_ssl.data.images import to_height
+from htr_ssl.data.reading import read
 from htr_ssl.data.sample import Level, Sample
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
@@ -27,10 +29,15 @@ from htr_ssl.handwriting.fonts import FontPen, Fonts
 from htr_ssl.handwriting.hand import Hand
 from htr_ssl.handwriting.paper import Paper
 from htr_ssl.handwriting.phrases import PHRASES, Ngrams
-from htr_ssl.handwriting.strokes import Array
+from htr_ssl.handwriting.scanned import without_ink
+from htr_ssl.handwriting.strokes import Array, Rng
 from htr_ssl.text.direction import of_text
 
 ON_A_PAGE = 8
+MAX_WIDTH = 2000
+"""Widest paper that is kept of an image [px]."""
+SHEETS = 200
+"""Images of which the paper is taken, at most."""
 
 
 class Config(Strict):
@@ -56,6 +63,44 @@ class Config(Strict):
     """RGB instead of gray."""
     damage: float = Field(1.0, ge=0, le=2)
     """Strength of texture, stains, rules, fading, stray ink and blur; 0 = clean paper."""
+    scans: str = ""
+    """Lines or words, as any data source, on whose paper it is written once their ink is out; empty = made-up paper."""
+
+
+class Scans:
+    """Paper of somebody's own images: each loses its ink when it is first asked for.
+
+    Images of validation and test splits that the source names are not taken.
+
+    Raises:
+        UserError: the source cannot be read, or none of its images.
+    """
+
+    def __init__(self, source: str, level: Level, height: int) -> None:
+        found = read(source, level=level)
+        rows = [row for row, split in enumerate(found.column("split")) if split in (None, "train")]
+        problems: list[str] = []
+        self._strips: list[Array] = []
+        self._sheets: dict[int, Array] = {}
+        for row in rows[:: max(1, len(rows) // SHEETS)][:SHEETS]:
+            try:
+                image = found[row].load()
+            except UserError as error:
+                problems.append(str(error))
+            else:
+                self._strips.append(to_height(image, height, 3 if image.ndim == 3 else 1, MAX_WIDTH))
+        if problems and self._strips:
+            warnings.warn(f"synthetic.scans: {problems[0]} ({len(problems)} left out)", stacklevel=4)
+        if not self._strips:
+            why = problems[0] if problems else "it has no train image"
+            raise UserError(f"synthetic.scans: {source}: {why}; give images of lines")
+
+    def sheet(self, rng: Rng) -> Array:
+        """Paper of one of them, uint8, (height, W) or (height, W, 3)."""
+        number = int(rng.integers(len(self._strips)))
+        if number not in self._sheets:
+            self._sheets[number] = without_ink(self._strips[number], seeds.rng(0, "grain", number))
+        return self._sheets[number]
 
 
 class SyntheticSamples(Samples):
@@ -63,6 +108,7 @@ class SyntheticSamples(Samples):
 
     def __init__(self, config: Config, texts: list[str], level: Level, seed: int, fonts: Fonts | None = None) -> None:
         """One sample for each text."""
+        self._scans = Scans(config.scans, level, config.height) if config.scans else None
         count = len(texts)
         pages = [i // ON_A_PAGE for i in range(count)]
         hands = [page % config.hands for page in pages]
@@ -84,7 +130,9 @@ class SyntheticSamples(Samples):
     def image(self, index: int) -> Array:
         """Pixels of one sample."""
         page = index // ON_A_PAGE
-        paper = Paper.draw(seeds.rng(self.seed, "paper", page), self.config.damage)
+        rng = seeds.rng(self.seed, "paper", page)
+        sheet = self._scans.sheet(rng) if self._scans else None
+        paper = Paper.draw(rng, self.config.damage, sheet)
         hand = _hand(self.seed, page % self.config.hands)
         rng = seeds.rng(self.seed, "sample", index)
         pen = self._pens[index] if self._pens else None

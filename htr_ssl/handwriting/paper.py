@@ -1,4 +1,4 @@
-"""Paper and ink: texture, stains, rules, fading and blur, laid under and over a mask of ink."""
+"""Paper and ink: texture, stains, rules, fading and blur, or the paper of a scan, laid under and over a mask of ink."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Paper:
         bleed: strength of the writing on the other side.
         fade: how much of the ink is lost in places; stray: share of images with a neighbour's ink.
         blur: standard deviation [x-heights].
+        sheet: paper of a scan, uint8, (H, W) or (H, W, 3), which the writing is laid on as it is: no tone, rules or
+            texture are added to it.
     """
 
     tone: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -38,10 +40,11 @@ class Paper:
     fade: float = 0.0
     stray: float = 0.0
     blur: float = 0.0
+    sheet: Array | None = None
 
     @classmethod
-    def draw(cls, rng: Rng, damage: float = 1.0) -> Paper:
-        """A sheet; `damage` scales everything but its tone."""
+    def draw(cls, rng: Rng, damage: float = 1.0, sheet: Array | None = None) -> Paper:
+        """A sheet, or what time did to one that is given; `damage` scales everything but its tone."""
         light = float(np.clip(1 - rng.gamma(2, 0.07), 0.45, 0.97))
         yellow = rng.uniform(0, 0.25) * rng.random() * (1.3 - light)
         ruled = rng.random() < 0.35
@@ -56,6 +59,7 @@ class Paper:
             fade=min(0.8, damage * rng.gamma(2, 0.1)),
             stray=damage * rng.uniform(0, 0.35),
             blur=damage * rng.uniform(0.005, 0.04),
+            sheet=sheet,
         )
 
 
@@ -67,6 +71,27 @@ def finish(mask: Array, hand: Hand, paper: Paper, rng: Rng, scale: float, base: 
         alpha = alpha * (1 - grain * np.clip(0.35 + 0.5 * _noise(rng, mask.shape, 1), 0, 1))
     if paper.fade:
         alpha = alpha * (1 - paper.fade * np.clip(0.4 + 0.6 * _slow(rng, mask.shape, scale), 0, 1))
+    if paper.blur:
+        sigma = paper.blur * scale
+        alpha = cv2.GaussianBlur(alpha, (0, 0), sigma) if sigma > 0.25 else alpha
+    ink = f32(*hand.ink) if colour else np.float32(_GRAY @ f32(*hand.ink))
+    if paper.sheet is not None:
+        ground = _cut(paper.sheet, mask.shape, rng, colour)
+        alpha = alpha[..., None] if colour else alpha
+        pixels = ground * (1 - alpha) + alpha * (ink * np.median(ground, axis=(0, 1)))
+    else:
+        shade = _shade(mask, paper, rng, scale, base)
+        if colour:
+            tone = f32(*paper.tone) * 255
+            pixels = (shade * (1 - alpha))[..., None] * tone + alpha[..., None] * (tone * ink)
+        else:
+            level = 255 * float(_GRAY @ f32(*paper.tone))
+            pixels = level * (shade * (1 - alpha) + alpha * float(ink))
+    return cast(Array, np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
+
+
+def _shade(mask: Array, paper: Paper, rng: Rng, scale: float, base: float) -> Array:
+    """Brightness of paper that is made up, in tones of clean paper."""
     shade = np.ones(mask.shape, np.float32)
     if paper.mottle:
         shade += np.float32(paper.mottle) * (_slow(rng, mask.shape, 2 * scale) + _noise(rng, mask.shape, 2))
@@ -77,17 +102,25 @@ def finish(mask: Array, hand: Hand, paper: Paper, rng: Rng, scale: float, base: 
     if paper.bleed:
         other = cv2.blur(np.roll(mask[:, ::-1], int(rng.integers(len(mask))), axis=0), (3, 3))
         shade *= 1 - np.float32(paper.bleed) * other
-    if paper.blur:
-        sigma = paper.blur * scale
-        alpha = cv2.GaussianBlur(alpha, (0, 0), sigma) if sigma > 0.25 else alpha
-    if colour:
-        tone = f32(*paper.tone) * 255
-        ink = tone * f32(*hand.ink)
-        pixels = (shade * (1 - alpha))[..., None] * tone + alpha[..., None] * ink
-    else:
-        level = 255 * float(_GRAY @ f32(*paper.tone))
-        pixels = level * (shade * (1 - alpha) + alpha * float(_GRAY @ f32(*hand.ink)))
-    return cast(Array, np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
+    return shade
+
+
+def _cut(sheet: Array, shape: tuple[int, ...], rng: Rng, colour: bool) -> Array:
+    """A piece of a sheet, in [0, 255], float32, (H, W) or (H, W, 3); its mirror image follows where it is too small."""
+    if sheet.ndim == 3 and not colour:
+        sheet = cv2.cvtColor(sheet, cv2.COLOR_RGB2GRAY)
+    elif sheet.ndim == 2 and colour:
+        sheet = cv2.cvtColor(sheet, cv2.COLOR_GRAY2RGB)
+    sheet = sheet[:, ::-1] if rng.random() < 0.5 else sheet
+    first = int(rng.integers(sheet.shape[1]))
+    rows, columns = _mirrored(shape[0], 0, len(sheet)), _mirrored(shape[1], first, sheet.shape[1])
+    return cast(Array, sheet[rows][:, columns].astype(np.float32))
+
+
+def _mirrored(count: int, first: int, size: int) -> Array:
+    """Places from `first` on that go to and fro within `size`."""
+    places = (first + np.arange(count)) % (2 * size)
+    return np.minimum(places, 2 * size - 1 - places)
 
 
 def _ruled(shape: tuple[int, ...], paper: Paper, rng: Rng, scale: float, base: float) -> Array:

@@ -9,6 +9,7 @@ import torch
 
 from htr_ssl import model_file
 from htr_ssl.config import DataConfig, FinetuneConfig
+from htr_ssl.data import synthetic
 from htr_ssl.data.batch import Batch
 from htr_ssl.data.loading import Strips
 from htr_ssl.training import finetune
@@ -96,14 +97,18 @@ def test_half_of_each_batch_is_other_lines_in_the_characters_of_the_first(levers
     assert [len(batch.target_lengths) for batch in seen] == [4, 4]
 
 
-@pytest.mark.parametrize("row", ["strokes", "fonts"])
+@pytest.mark.parametrize("row", ["strokes", "own_paper", "fonts"])
 def test_half_of_each_batch_may_be_synthetic_handwriting(levers, tmp_path, monkeypatch, row):
     monkeypatch.setattr(levers, "MIXED", 20)
     fonts = str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSerif-Italic.ttf")
     mixed = []
+    source = tmp_path / "lines.parquet"
+    synthetic.write_parquet(synthetic.samples(synthetic.Config(samples=8), "line", 0), source)
 
     def lever(usual, train):
-        task = levers.lever_of(row, DataConfig(**DATA), tmp_path / "none", fonts)(usual, train)
+        task = levers.lever_of(row, DataConfig(**{**DATA, "source": str(source)}), tmp_path / "none", fonts)(
+            usual, train
+        )
         mixed.append((set("".join(train.texts())), task.other))
         return task
 
@@ -112,6 +117,7 @@ def test_half_of_each_batch_may_be_synthetic_handwriting(levers, tmp_path, monke
     assert len(other) == 20
     assert set("".join(other.texts())) <= known | {" "}
     assert bool(other.samples._pens) == (row == "fonts")
+    assert (other.samples._scans is not None) == (row == "own_paper")
 
 
 def test_without_the_usual_row_there_is_no_stackmix(levers, tmp_path):
