@@ -46,11 +46,12 @@ def main() -> None:
     parser.add_argument("model", help="recognizer that has not seen the data")
     parser.add_argument("--labels", type=int, nargs="+", default=[20, 282])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--level", default="line", choices=["line", "word"])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--out", type=Path, default=Path("runs/question"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = DataConfig(source=options.data)
+    data = DataConfig(source=options.data, level=options.level)
     known = len(rows_of(read_samples(data), "train", labelled=True))
     encoder = htr_ssl.load(options.model).header["encoder"]
     options.out.mkdir(parents=True, exist_ok=True)

@@ -184,11 +184,12 @@ def stackmix(
     from htr_ssl.data import importing
     from htr_ssl.models import shelf
     from htr_ssl.recognizers.reader import Reader
-    from htr_ssl.recognizers.stackmix import stackmix, to_mix
+    from htr_ssl.recognizers.stackmix import as_trained, stackmix, to_mix
 
-    reader = Reader.load(shelf.find(model), device)
-    config = reader.formatted(DataConfig(source=source, format=format))
-    beside = model.with_name("subset.txt")
+    path = shelf.find(model)
+    reader = Reader.load(path, device)
+    config = reader.formatted(as_trained(DataConfig(source=source, format=format), reader.header))
+    beside = path.with_name("subset.txt")
     lines = to_mix(config, subset or (beside if beside.exists() else None))
     if height:
         config = config.model_copy(update={"height": height, "max_width": config.max_width * height // config.height})

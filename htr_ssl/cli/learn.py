@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from htr_ssl.cli.data import Level, LevelOption
 from htr_ssl.cli.show import note, say
 
 
@@ -23,7 +24,7 @@ def learn(
         float, typer.Option(min=0, max=1, help="Share of the labels to use, to try how far fewer would go.")
     ] = 1.0,
     format: Annotated[str, typer.Option(help="How DATA is read; see `htr-ssl formats`.")] = "auto",
-    level: Annotated[str, typer.Option(help="What an image shows: line or word.")] = "line",
+    level: LevelOption = Level.line,
     seed: Annotated[int, typer.Option(help="Seed of subset and trainings; held-out lines stay the same.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = as many as are fastest.")] = 0,
@@ -44,7 +45,7 @@ def learn(
     from htr_ssl.config import DataConfig, TrainConfig
     from htr_ssl.courses.course import run
 
-    data = DataConfig(source=source, format=format, level=level)
+    data = DataConfig(source=source, format=format, level=level.value)
     train = TrainConfig(device=device, threads=threads)
     course = run(data, out, hours, start, fraction, seed, train, note, not quiet)
     if course.score is not None:

@@ -24,9 +24,9 @@ from htr_ssl import model_file
 from htr_ssl.check import doctor
 from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, Pseudo, TrainConfig
 from htr_ssl.courses import schedule
-from htr_ssl.data.loading import Strips, read_samples, rows_of
+from htr_ssl.data.loading import read_samples, rows_of
 from htr_ssl.data.samples import Samples
-from htr_ssl.data.splits import subsets
+from htr_ssl.data.splits import identity, subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import evaluate
 from htr_ssl.files import atomic_path, write_json, write_text
@@ -42,6 +42,7 @@ LANGUAGE = "language"
 """Folder of the last stage: a language model of what the last model has read."""
 FITTING = 0.8
 """Least share of the labels' characters that a start must know to be started from."""
+_SIZES = ("height", "channels", "max_width")  # of the images of a recognizer
 _NEXT = 20  # lines that are proposed for transcription
 _PROBE = 8  # updates that are timed
 _CHUNK = 256  # images held at once
@@ -98,8 +99,14 @@ def run(
     """
     if hours <= 0:
         raise UserError(f"hours={hours:g}: give the time there is, such as 0.5")
+    if not 0 < fraction <= 1:
+        raise UserError(f"fraction={fraction:g}: give a share of the labels above 0, at most 1")
+    if start != "none":
+        _recognizer(start)
     asked = {"data": data.model_dump(), "hours": hours, "start": start, "fraction": fraction, "seed": seed}
     train = train or TrainConfig()
+    unsplit = data.model_copy(update={"validation": 0.0, "test": 0.0})
+    identity.check(out, {data.source: read_samples(unsplit)}, {}, (out / PLAN).exists())
     plan = _planned(asked, data, out, train, say)
     data = DataConfig(**plan["data"])
     config = _finetuning(plan, data, train)
@@ -153,9 +160,13 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     labels = round(len(rows_of(samples, "train", labelled=True)) * asked["fraction"])
     unlabelled = len(rows_of(samples, "train", labelled=False)) - labels
     init, why = _start(asked["start"], samples)
+    if init is not None:  # the images are made as those of the start
+        header = _recognizer(init)
+        data = data.model_copy(update={key: header[key] for key in _SIZES if key in header})
     plan = {"asked": asked, "data": data.model_dump(), "init": init, "why": why, "fraction": asked["fraction"]}
     plan |= {"seed": asked["seed"], "labels": labels, "unlabelled": unlabelled}
     plan["held_out"] = len(rows_of(samples, "validation", labelled=True))
+    plan["held_out_wanted"] = kept or plan["held_out"]
     plan["images_a_second"] = round(_speed(_finetuning(plan, data, train)), 2)
     made = schedule.plan(labels, unlabelled, plan["images_a_second"], asked["hours"], init is not None)
     plan["budget"] = asdict(made)
@@ -177,7 +188,7 @@ def _looked_at(samples: Samples, out: Path, say: Say) -> None:
     report = doctor.check(samples)
     write_json(out / "check.json", report.to_json())
     for finding in report.findings:
-        if finding.severity != "note":
+        if finding.severity != "note" and finding.kind != "no_test":  # a course needs none
             say(f"{finding.severity}: {doctor.titled(finding)}")
     if not report.sound:
         say(
@@ -204,6 +215,8 @@ def _told(plan: dict[str, Any]) -> list[str]:
         lines.insert(-1, f"{said}, and htr-ssl transcribe reads the scans")
     if not made["rounds"] and plan["unlabelled"] >= schedule.FEWEST:
         lines.insert(-1, "no self-training: the time is too short for it; give more --hours")
+    if kept != (wanted := plan.get("held_out_wanted", kept)):
+        lines.insert(1, f"whole pages are held out, so that {kept} lines score instead of {wanted}")
     if not kept:
         lines.insert(1, "no score: of fewer than 20 labelled lines none is held out")
     return lines
@@ -213,7 +226,8 @@ def _start(name: str, samples: Samples) -> tuple[str | None, str]:
     """Where to start from, and why; the train labels alone are asked."""
     if name == "none":
         return None, "from nothing, as asked"
-    known = set(Charset.of_model(model_file.read_header(shelf.find(name))).characters)
+    header = _recognizer(name)
+    known = set(Charset.of_model(header).characters)
     column = samples.column("text")
     texts = [column[row] or "" for row in rows_of(samples, "train", labelled=True)]
     letters = [character for text in texts for character in text if not character.isspace()]
@@ -221,6 +235,16 @@ def _start(name: str, samples: Samples) -> tuple[str | None, str]:
     if share < FITTING:
         return None, f"from nothing: {name} knows only {100 * share:.0f} % of the characters"
     return name, f"{name}, which knows {100 * share:.0f} % of the characters"
+
+
+def _recognizer(name: str) -> dict[str, Any]:
+    """Header of the start."""
+    header = model_file.read_header(shelf.find(name))
+    if header.get("kind") != "recognizer":
+        raise UserError(
+            f"{name}: it is an encoder and reads nothing; fine-tune it first, or give a recognizer as --start"
+        )
+    return header
 
 
 def _finetuning(plan: dict[str, Any], data: DataConfig, train: TrainConfig) -> FinetuneConfig:
@@ -301,7 +325,7 @@ def _read_all(out: Path, config: FinetuneConfig, rows: Sequence[int]) -> None:
         return
     samples = read_samples(config.data)
     reader = Reader.load(out / MODEL, config.train.device, config.train.threads)
-    strips = Strips(samples, rows, config.data) if rows else None
+    strips = pseudo.readable(samples, rows, config.data)
     found: list[tuple[str, str, str, float]] = []
     if strips is not None:
         ids, pages = strips.ids(), samples.column("page")
@@ -318,9 +342,10 @@ def _read_all(out: Path, config: FinetuneConfig, rows: Sequence[int]) -> None:
 
 def _doubtful(found: Sequence[tuple[str, str, str, float]]) -> list[tuple[str, str, str, float]]:
     """Lines whose transcription should teach most: unsure ones with some text, from as many pages as possible."""
+    least = 3 if any(len(one[2]) > 3 for one in found) else 0  # short readings are of scraps, unless all are short
     seen: dict[str, int] = defaultdict(int)
     ranked: list[tuple[int, int, tuple[str, str, str, float]]] = []
-    for one in sorted((one for one in found if len(one[2]) > 3), key=lambda one: (round(one[3], 4), one[0])):
+    for one in sorted((one for one in found if len(one[2]) > least), key=lambda one: (round(one[3], 4), one[0])):
         ranked.append((seen[one[1]], len(ranked), one))
         seen[one[1]] += 1
     return [one for _, _, one in sorted(ranked)[:_NEXT]]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from pydantic import Field
 
 from htr_ssl import seeds
@@ -82,7 +83,8 @@ class Scans:
         problems: list[str] = []
         self._strips: list[Array] = []
         self._sheets: dict[int, Array] = {}
-        for row in rows[:: max(1, len(rows) // SHEETS)][:SHEETS]:
+        for place in np.linspace(0, len(rows) - 1, min(len(rows), SHEETS)).round().astype(int).tolist():
+            row = rows[place]
             try:
                 image = found[row].load()
             except UserError as error:

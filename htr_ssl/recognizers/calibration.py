@@ -26,6 +26,7 @@ from htr_ssl.text.charset import normalise
 
 BINS = 10
 _STEPS = 30  # of Newton's method
+_SMALL = 1e-9  # steps below are not halved any more
 _PRIOR = 1.0  # weight of a slope of one and no offset [characters]
 _CHUNK = 256  # images held at once
 
@@ -93,16 +94,28 @@ def reliability(judged: Judged, numbers: Sequence[float] | None = None) -> Relia
 
 
 def fit(judged: Judged) -> tuple[float, float]:
-    """Slope and offset that make what is right likeliest (logistic regression by Newton's method, slightly held)."""
+    """Slope and offset that make what is right likeliest (logistic regression by Newton's method, slightly held).
+
+    A step that goes too far, as where nearly all confidences are near one, is halved until it helps.
+    """
     odds = log_odds(judged.confidence)
     features = np.stack((odds, np.ones_like(odds)), 1)
     known = np.array([1.0, 0.0])
+
+    def loss(numbers: NDArray[Any]) -> float:
+        score = features @ numbers
+        held = _PRIOR * float(((numbers - known) ** 2).sum()) / 2
+        return float((np.logaddexp(0, score) - judged.right * score).sum()) + held
+
     numbers = known.copy()
     for _ in range(_STEPS):
-        chance = 1 / (1 + np.exp(-features @ numbers))
+        chance = 0.5 * (1 + np.tanh(features @ numbers / 2))
         slope = features.T @ (chance - judged.right) + _PRIOR * (numbers - known)
         curve = (features * (chance * (1 - chance))[:, None]).T @ features + _PRIOR * np.eye(2)
-        numbers = numbers - np.linalg.solve(curve, slope)
+        step, now = np.linalg.solve(curve, slope), loss(numbers)
+        while np.abs(step).max() > _SMALL and loss(numbers - step) > now:
+            step = step / 2
+        numbers = numbers - step
     return round(float(numbers[0]), 4), round(float(numbers[1]), 4)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ SPACE = 0.6
 """Most paper that a word keeps on one side, in heights of the line."""
 FEWEST = 100
 """Words of one hand that are enough for lines of that hand; those of other hands are mixed."""
+_DIVIDING = ("splits", "validation", "test", "seed", "detokenise")
 PAPER = 250
 """Tone that the paper of every word gets, so that no edge shows between two."""
 
@@ -70,6 +71,15 @@ class StackedSamples(Samples):
         order = list(dict.fromkeys(words[places].tolist()))
         joined = np.concatenate([line[word].strip for word in order], axis=1)
         return joined[..., 0] if joined.shape[2] == 1 else joined
+
+
+def as_trained(config: DataConfig, header: dict[str, Any]) -> DataConfig:
+    """The same, divided as the training of a recognizer divided it, if that was of this source."""
+    trained = header.get("data") or {}
+    named = str(trained.get("source", ""))
+    if not named or Path(named).expanduser().resolve() != Path(config.source).expanduser().resolve():
+        return config
+    return config.model_copy(update={name: trained[name] for name in _DIVIDING if name in trained})
 
 
 def to_mix(config: DataConfig, subset: Path | None = None) -> SampleView:

@@ -25,8 +25,10 @@ MOST_TEXT = 1 << 30
 """Largest text file [bytes]."""
 
 
-def texts_of(source: str | Path) -> list[str]:
+def texts_of(source: str | Path, data: DataConfig | None = None) -> list[str]:
     """Lines of a text file (.txt), or the train labels of a data source.
+
+    If the source is that of `data`, its split is that of `data` too: no validation or test text is taken.
 
     Raises:
         UserError: it cannot be read, or has no text.
@@ -42,7 +44,8 @@ def texts_of(source: str | Path) -> list[str]:
     else:
         if not path.exists():
             raise UserError(f"{path}: there is no such text file or data; check the path")
-        samples = read_samples(DataConfig(source=str(source)))
+        same = data is not None and Path(data.source).resolve() == path.resolve()
+        samples = read_samples(data if data is not None and same else DataConfig(source=str(source)))
         column = samples.column("text")
         lines = [column[row] or "" for row in rows_of(samples, "train", labelled=True)]
     if not any(line.strip() for line in lines):
@@ -57,16 +60,18 @@ def build(
     start: LanguageModel | None,
     shown: Callable[[str], str] = normalise,
     read: Sequence[str] = (),
+    data: DataConfig | None = None,
 ) -> tuple[LanguageModel, dict[str, Any]]:
     """Language model of labels, pseudo-labels, the texts of `config` and the model of the training's start; its facts.
 
     Each is a model of its own; they are mixed with the weights that predict the validation labels best. If these are
     fewer than `FEW`, every second label is kept out of the first model and predicted in their stead. `shown` brings
-    texts into the order of the image, in which the model reads. `read` are the pseudo-labels.
+    texts into the order of the image, in which the model reads. `read` are the pseudo-labels, `data` is what the
+    training reads.
     """
     parts = {"labels": kneser_ney.train(map(shown, labels), config.order, config.size)}
     if config.text:
-        texts = [shown(text) for source in config.text for text in texts_of(source)]
+        texts = [shown(text) for source in config.text for text in texts_of(source, data)]
         parts["text"] = kneser_ney.train(texts, config.order, config.size)
     if read:
         parts["read"] = kneser_ney.train(map(shown, read), config.order, config.size)
@@ -93,6 +98,7 @@ def equip(
     init: Path | None,
     device: str,
     read: Sequence[str] = (),
+    data: DataConfig | None = None,
 ) -> None:
     """Puts a language model into a recognizer's file; its weights are chosen on validation images.
 
@@ -108,6 +114,7 @@ def equip(
         init: file that the training started from; its language model, if it has one, is a part of the new one.
         device: where to read the validation images.
         read: pseudo-labels of the training.
+        data: what the training reads.
     """
     reader = Reader.load(path, device, lm="none")
     charset = reader.charset
@@ -118,8 +125,8 @@ def equip(
         if old is not None and old.facts.get("direction", "ltr") == charset.direction:
             start, options = old.model, old.options
     known = validation.texts() if validation else []
-    texts = [known[row] for row in chosen]
-    model, facts = build(config, labels, texts, start, charset.visual, read)
+    texts = [known[place] for place in chosen]
+    model, facts = build(config, labels, texts, start, charset.visual, read, data)
     if read:
         options = language.leaning(options, facts["mixture"]["read"])
     facts["direction"] = charset.direction

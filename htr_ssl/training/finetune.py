@@ -123,7 +123,7 @@ def run(
     summary = engine.summary(checks, train, device, config.train)
     learnt = len(set(rows).intersection(train.rows))
     summary |= {"labels": learnt, "labels_selection": 0 if last or validation is None else len(validation)}
-    chosen = _asked(samples, config, known)
+    chosen = _asked(samples, config, known, validation)
     summary["labels_lm"] = len(chosen) if config.lm and len(chosen) >= equip.FEW else 0
     model_file.save(
         path,
@@ -171,7 +171,7 @@ def with_language(model: Path, config: FinetuneConfig, read: Path, out: Path) ->
     with atomic_path(path) as temporary:
         shutil.copyfile(model, temporary)
         heard = list(pseudo.read(read).values())
-        _equip(temporary, _found(config), texts, heard, validation, _asked(samples, config, rows))
+        _equip(temporary, _found(config), texts, heard, validation, _asked(samples, config, rows, validation))
     return path
 
 
@@ -186,14 +186,19 @@ def _equip(
     """Gives a recognizer what is learnt after the network: its language model, then its calibration; see `equip`."""
     if config.lm:
         init = Path(config.init) if config.init else None
-        equip.equip(path, config.lm, labels, validation, chosen, init, config.train.device, read)
+        equip.equip(path, config.lm, labels, validation, chosen, init, config.train.device, read, config.data)
     if validation:
         equip.calibrate(path, validation, chosen, config.train.device)
 
 
-def _asked(samples: Samples, config: FinetuneConfig, rows: Sequence[int]) -> list[int]:
-    """Places in `rows`, the validation images, of those whose labels a language model and a calibration may ask."""
-    return _share(samples, config, list(rows)) if config.select == "last" and rows else list(range(len(rows)))
+def _asked(samples: Samples, config: FinetuneConfig, rows: Sequence[int], validation: Strips | None) -> list[int]:
+    """Places in `validation` of the images whose labels a language model and a calibration may ask.
+
+    `rows` are those of all validation images; the ones that cannot be read are not in `validation`.
+    """
+    places = {row: place for place, row in enumerate(validation.rows)} if validation else {}
+    chosen = _share(samples, config, list(rows)) if config.select == "last" and rows else range(len(rows))
+    return [places[rows[i]] for i in chosen if rows[i] in places]
 
 
 def _found(config: FinetuneConfig) -> FinetuneConfig:

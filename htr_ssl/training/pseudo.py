@@ -23,7 +23,7 @@ from typing import Any
 
 from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, Pseudo
 from htr_ssl.data.loading import Strips, read_samples, rows_of
-from htr_ssl.data.samples import SampleView
+from htr_ssl.data.samples import Samples, SampleView
 from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json
@@ -63,8 +63,8 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
     rows = equip.spread(rows, choice.most or len(rows))
     found: list[Reading] = []
     widths: list[int] = []
-    if rows:
-        strips = Strips(samples, rows, config.data)
+    strips = readable(samples, rows, config.data)
+    if strips is not None:
         reader = Reader.load(model, config.train.device, config.train.threads)
         readings = _read(reader, strips, range(len(strips)), config.train.batch_size)
         if choice.parts > 1 and reader.language is None:
@@ -73,7 +73,9 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
             readings = _again(reader, strips, readings, choice.parts, config)
         widths = list(strips.widths)
         names = strips.ids()
-        found = [(-round(sure, _DECIMALS), name, text) for name, (text, sure) in zip(names, readings, strict=True)]
+        found = [
+            (-round(sure, _DECIMALS), name, text.strip()) for name, (text, sure) in zip(names, readings, strict=True)
+        ]
     kept = sorted(item for group in _groups(found, widths, choice.width_groups) for item in _surest(group, choice.keep))
     labels = {name: text for _, name, text in kept}
     if rows and not labels:
@@ -83,6 +85,15 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
     rows_kept = [{"id": name, "text": text, "confidence": -sure} for sure, name, text in kept]
     write_json(path, {**facts, "labels": rows_kept})
     return path
+
+
+def readable(samples: Samples, rows: Sequence[int], config: DataConfig) -> Strips | None:
+    """The images in some rows; None if there are none, or none can be read, which a warning says."""
+    try:
+        return Strips(samples, rows, config) if rows else None
+    except UserError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
 
 
 def _read(reader: Reader, strips: Strips, places: Sequence[int], batch_size: int) -> list[tuple[str, float]]:

@@ -36,6 +36,19 @@ def test_the_numbers_that_made_the_data_are_found(slope, offset):
         assert calibration.reliability(judged).error > 0.04
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("mean", "spread", "slope"), [(6, 3, 0.4), (4, 2, 0.3), (9, 4, 0.2), (1, 1, 3.0)])
+def test_a_network_that_is_far_too_sure_is_brought_down(mean, spread, slope, seed):
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(mean, spread, 3000)
+    right = rng.random(len(odds)) < 1 / (1 + np.exp(-slope * odds))
+    judged = Judged(1 / (1 + np.exp(-odds)), right)
+    numbers = calibration.fit(judged)
+    assert 0.05 < numbers[0] < 6
+    assert calibration.reliability(judged, numbers).error < 0.03
+    assert calibration.reliability(judged, numbers).error <= calibration.reliability(judged).error + 0.002
+
+
 def test_few_or_one_sided_characters_move_little():
     assert calibration.fit(Judged(np.zeros(0), np.zeros(0, bool))) == (1.0, 0.0)
     slope, offset = calibration.fit(Judged(np.full(5, 0.9), np.ones(5, bool)))

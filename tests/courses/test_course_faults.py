@@ -1,0 +1,122 @@
+"""`learn` on data with faults, and on data that changes: it ends with what there is, or says at once what is wrong."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from random_models import CHARACTERS, random_model
+from typer.testing import CliRunner
+
+from htr_ssl import model_file
+from htr_ssl.cli import app
+from htr_ssl.config import DataConfig, FinetuneConfig, TrainConfig
+from htr_ssl.courses import course, schedule
+from htr_ssl.errors import UserError
+from htr_ssl.recognizers.recognizer import Recognizer
+from htr_ssl.text.charset import Charset
+from htr_ssl.training import equip, finetune
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+TRAIN = TrainConfig(device="cpu", threads=1, precision="32")
+
+
+def write(path, labelled=24, count=36, broken=(), splits=None):
+    """Small images, some with a text; the bytes of those in `broken` are cut off."""
+    rng = np.random.default_rng(0)
+    images, texts = [], []
+    for row in range(count):
+        pixels = np.full((32, 120), 255, np.uint8)
+        pixels[8:24, 10:110] = rng.integers(0, 255, (16, 100))
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        content = buffer.getvalue()
+        images.append({"bytes": content[:60] if row in broken else content, "path": f"{row:03d}.png"})
+        texts.append("".join(rng.choice(list("abcdef"), 4)) if row < labelled else None)
+    columns = {"image": images, "text": pa.array(texts, pa.string())}
+    if splits:
+        columns["split"] = splits
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 20)
+    monkeypatch.setattr(course, "_speed", lambda config: 100.0)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    return str(random_model(tmp_path_factory.mktemp("start") / "start.safetensors"))
+
+
+def learn(lines, out, start, **values):
+    data = DataConfig(source=str(lines), height=32)
+    return course.run(data, out, 0.1, start, train=TRAIN, progress=False, **values)
+
+
+def test_an_image_without_text_that_cannot_be_read_leaves_empty_lists(start, short, tmp_path):
+    lines = write(tmp_path / "lines.parquet", labelled=24, count=25, broken=[24])
+    with pytest.warns(UserWarning, match="no readable image"):
+        made = learn(lines, tmp_path / "out", start)
+    assert made.model.exists()
+    assert made.score
+    assert made.readings.read_text("utf-8") == made.next.read_text("utf-8") == "id,page,text,confidence\n"
+
+
+def test_a_course_does_not_go_on_with_other_texts(start, short, tmp_path):
+    lines = write(tmp_path / "lines.parquet")
+    learn(lines, tmp_path / "out", start)
+    write(lines, labelled=28)
+    with pytest.raises(UserError, match=r"out: texts .*have changed"):
+        learn(lines, tmp_path / "out", start)
+    assert learn(lines, tmp_path / "again", start).model.exists()
+
+
+def test_images_are_made_as_those_of_the_start(short, tmp_path):
+    network = Recognizer(model_file.build_encoder("crnn", {}, 48, 1), len(CHARACTERS) + 1)
+    header = model_file.encoder_header({"name": "crnn"}, 48, 1) | {"kind": "recognizer", "level": "line"}
+    header |= {"charset": Charset(CHARACTERS).to_header(), "max_width": 900, "normalisation": "x"}
+    model_file.save(tmp_path / "high.safetensors", network.state_dict(), header)
+    learn(write(tmp_path / "lines.parquet"), tmp_path / "out", str(tmp_path / "high.safetensors"))
+    plan = json.loads((tmp_path / "out/plan.json").read_text("utf-8"))
+    assert (plan["data"]["height"], plan["data"]["max_width"]) == (48, 900)
+    assert plan["init"]
+
+
+def test_what_cannot_be_is_said_before_anything_is_read(tmp_path):
+    encoder = model_file.build_encoder("crnn", {}, 32, 1)
+    header = model_file.encoder_header({"name": "crnn"}, 32, 1) | {"kind": "encoder"}
+    model_file.save(tmp_path / "encoder.safetensors", encoder.state_dict(), header)
+    with pytest.raises(UserError, match=r"encoder\.safetensors: it is an encoder"):
+        learn(tmp_path / "nothing", tmp_path / "out", str(tmp_path / "encoder.safetensors"))
+    for fraction in (0, 1.5):
+        with pytest.raises(UserError, match=f"fraction={fraction}"):
+            learn(tmp_path / "nothing", tmp_path / "out", "none", fraction=fraction)
+    done = CliRunner().invoke(app, ["learn", str(tmp_path), "--level", "page"])
+    assert done.exit_code == 2
+
+
+def test_a_validation_image_that_cannot_be_read_is_left_out_of_what_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(equip, "FEW", 3)
+    asked = []
+    monkeypatch.setattr(equip, "calibrate", lambda path, strips, chosen, device: asked.append((strips, chosen)))
+    splits = ["train"] * 12 + ["validation"] * 12
+    lines = write(tmp_path / "lines.parquet", labelled=24, count=24, broken=[12, 23], splits=splits)
+    train = {"steps": 2, "batch_size": 4, "check_every": 2, "threads": 1, "precision": "32", "device": "cpu"}
+    config = FinetuneConfig(data={"source": str(lines), "height": 32}, train=train, lm={"order": 3}, select="last")
+    finetune.run(config, tmp_path / "run", progress=False)
+    strips, chosen = asked[0]
+    assert len(strips) == 10
+    assert chosen == list(range(10))
+
+
+def test_texts_of_the_same_data_are_those_of_its_train_split(tmp_path):
+    lines = write(tmp_path / "lines.parquet", labelled=36, count=36)
+    data = DataConfig(source=str(lines), validation=0.3, test=0.3, seed=4)
+    assert len(equip.texts_of(lines, data)) < 20
+    assert len(equip.texts_of(lines)) > 20
