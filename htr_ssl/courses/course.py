@@ -38,6 +38,8 @@ from htr_ssl.training import equip, finetune, pseudo
 
 PLAN, MODEL, SCORE = "plan.json", "model.safetensors", "result.json"
 READINGS, NEXT = "readings.csv", "next.csv"
+SUBSET = "subset.txt"
+"""Ids of the lines whose texts were learnt, beside every model."""
 LANGUAGE = "language"
 """Folder of the last stage: a language model of what the last model has read."""
 FITTING = 0.8
@@ -125,10 +127,11 @@ def run(
         if pseudo.read(read):
             models.append(finetune.with_language(models[-1], config, read, out / LANGUAGE))
     best, score = _best(models, config, plan, out, say)
-    if not (out / MODEL).exists():
-        with atomic_path(out / MODEL) as temporary:
-            shutil.copyfile(best, temporary)
-    rows = _unlabelled(read_samples(data), best.with_name("subset.txt"))
+    for name, source in ((SUBSET, best.with_name(SUBSET)), (MODEL, best)):
+        if not (out / name).exists():
+            with atomic_path(out / name) as temporary:
+                shutil.copyfile(source, temporary)
+    rows = _unlabelled(read_samples(data), best.with_name(SUBSET))
     if not plan["budget"].get("rest", True):
         rows = equip.spread(rows, plan["budget"]["pool"])
     _read_all(out, config, rows)
@@ -167,6 +170,7 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     plan |= {"seed": asked["seed"], "labels": labels, "unlabelled": unlabelled}
     plan["held_out"] = len(rows_of(samples, "validation", labelled=True))
     plan["held_out_wanted"] = kept or plan["held_out"]
+    plan["learnt_by_start"] = _learnt(init, samples)
     plan["images_a_second"] = round(_speed(_finetuning(plan, data, train)), 2)
     made = schedule.plan(labels, unlabelled, plan["images_a_second"], asked["hours"], init is not None)
     plan["budget"] = asdict(made)
@@ -217,6 +221,8 @@ def _told(plan: dict[str, Any]) -> list[str]:
         lines.insert(-1, "no self-training: the time is too short for it; give more --hours")
     if kept != (wanted := plan.get("held_out_wanted", kept)):
         lines.insert(1, f"whole pages are held out, so that {kept} lines score instead of {wanted}")
+    if learnt := plan.get("learnt_by_start"):
+        lines.insert(1, f"the start has learnt {learnt} of the {kept} lines to score by: the score will be too good")
     if not kept:
         lines.insert(1, "no score: of fewer than 20 labelled lines none is held out")
     return lines
@@ -245,6 +251,15 @@ def _recognizer(name: str) -> dict[str, Any]:
             f"{name}: it is an encoder and reads nothing; fine-tune it first, or give a recognizer as --start"
         )
     return header
+
+
+def _learnt(init: str | None, samples: Samples) -> int:
+    """Held-out lines whose texts the start has learnt, as the list beside its file says."""
+    beside = shelf.find(init).with_name(SUBSET) if init else None
+    if beside is None or not beside.exists():
+        return 0
+    ids, known = samples.column("id"), set(subsets.read(beside))
+    return sum(ids[row] in known for row in rows_of(samples, "validation", labelled=True))
 
 
 def _finetuning(plan: dict[str, Any], data: DataConfig, train: TrainConfig) -> FinetuneConfig:

@@ -75,7 +75,7 @@ def draw(samples: Samples, by: By, validation: float, test: float, seed: int) ->
     """Split of every sample, drawn anew; what belongs to one writer or page stays together, unlabelled samples too.
 
     Raises:
-        UserError: writers or pages are unknown, or nothing has a text.
+        UserError: writers or pages are unknown, or fewer than parts, or nothing has a text.
     """
     ids = samples.column("id")
     texts = samples.column("text")
@@ -86,6 +86,11 @@ def draw(samples: Samples, by: By, validation: float, test: float, seed: int) ->
         raise UserError(f"{missing} of {len(ids)} images name no {by}; try --by {other}")
     if not any(texts):
         raise UserError("no image has a text, so that there is nothing to validate or test with; import the texts too")
+    parts = 1 + (validation > 0) + (test > 0)
+    with_text = {group for group, text in zip(groups, texts, strict=True) if text}
+    if by != "row" and len(with_text) < parts:
+        counted = f"{len(with_text)} {by}{'s' if len(with_text) > 1 else ''} with texts"
+        raise UserError(f"{counted} cannot be divided into {parts} parts; use --by row")
     names = [str(name) for name in ids]
     drawn = assign_splits(names, texts, groups, [None] * len(ids), validation, test, seed)
     where = {group: split for group, split, text in zip(groups, drawn, texts, strict=True) if text and group}

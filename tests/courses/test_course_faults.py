@@ -88,6 +88,18 @@ def test_images_are_made_as_those_of_the_start(short, tmp_path):
     assert plan["init"]
 
 
+def test_held_out_lines_that_the_start_has_learnt_are_counted(start, short, tmp_path):
+    lines = write(tmp_path / "lines.parquet")
+    first = learn(lines, tmp_path / "first", start)
+    write(lines, labelled=36)
+    said = []
+    data = DataConfig(source=str(lines), height=32)
+    course.run(data, tmp_path / "second", 0.1, str(first.model), train=TRAIN, say=said.append, progress=False)
+    assert any("the start has learnt" in sentence for sentence in said)
+    learnt = json.loads((tmp_path / "second/plan.json").read_text("utf-8"))["learnt_by_start"]
+    assert 0 < learnt <= 5
+
+
 def test_what_cannot_be_is_said_before_anything_is_read(tmp_path):
     encoder = model_file.build_encoder("crnn", {}, 32, 1)
     header = model_file.encoder_header({"name": "crnn"}, 32, 1) | {"kind": "encoder"}

@@ -183,7 +183,18 @@ def test_a_list_of_ones_own_by_command(lines, own, tmp_path):
     assert read(tmp_path / "b.parquet").column("split") == samples.column("split")
     for source in (lines, tmp_path / "a.parquet"):
         assert read_samples(DataConfig(source=str(source), splits=str(own))).facts[NAME] == "mine"
-    run("data", "split", tmp_path / "a.parquet", tmp_path / "c.parquet", "--by", "page", "--test", 0.4)
+    run(
+        "data",
+        "split",
+        tmp_path / "a.parquet",
+        tmp_path / "c.parquet",
+        "--by",
+        "page",
+        "--validation",
+        0,
+        "--test",
+        0.4,
+    )
     assert MARK not in read(tmp_path / "c.parquet").facts
     result = run("data", "import", "iam", lines, tmp_path / "d.parquet", "--partial", code=1)
     assert "name it with --splits" in str(result.exception)
