@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ Readings = list[tuple[str, float]]
 Network = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(N, C, H, W) in [0, 1], (N,) widths [px] -> logits (T, N, K), lengths (N,)."""
 
+STEEPEST = 50
+"""Largest slope of a calibration that is believed; an earlier version could store thousands."""
 _NEEDED = ("encoder", "height", "channels", "max_width", "charset")  # in the header of every recognizer
 
 
@@ -99,6 +102,13 @@ class Reader:
             network = OnnxNetwork(Path(path))
             return cls(network, network.header, torch.device("cpu"), False, _language(lm, None))._paced(threads)
         recognizer, header, own = _load(Path(path))
+        if not 0 <= (header.get(language.CALIBRATION) or (1, 0))[0] <= STEEPEST:
+            warnings.warn(
+                f"{path}: its calibration is damaged, so that confidences are the network's own; "
+                "fine-tune again to have them calibrated",
+                stacklevel=2,
+            )
+            header.pop(language.CALIBRATION)
         if lm != "auto" and (own is not None or lm != "none"):
             header.pop(language.CALIBRATION, None)  # it holds for what it was fitted with
         target = model_file.resolve_device(device)

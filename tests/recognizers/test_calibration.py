@@ -125,6 +125,15 @@ def test_confidences_are_calibrated_and_the_text_is_the_same(tmp_path):
     assert all(changed)
 
 
+def test_a_damaged_calibration_is_not_believed(tmp_path):
+    plain = random_model(tmp_path / "model.safetensors")
+    calibration.store(plain, (9395.26, 1563.68), tmp_path / "damaged.safetensors")
+    with pytest.warns(UserWarning, match=r"damaged\.safetensors: its calibration is damaged"):
+        reader = Reader.load(tmp_path / "damaged.safetensors", "cpu")
+    before, after = read_aligned(Reader.load(plain, "cpu"), IMAGES), read_aligned(reader, IMAGES)
+    assert [one.confidence for one in before] == [one.confidence for one in after]
+
+
 def test_a_calibration_is_used_only_with_the_language_model_it_was_fitted_with(tmp_path):
     path, words = random_model(tmp_path / "model.safetensors"), kneser_ney.train(["abcd efgh"] * 5, 3)
     words.save(tmp_path / "other.safetensors")
