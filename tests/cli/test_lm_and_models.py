@@ -1,6 +1,7 @@
 """The commands lm and models, and transcribe and evaluate with names of models and language models."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -46,6 +47,22 @@ def test_train_writes_both_formats(run, text, tmp_path):
     assert run("lm", "train", text, "--out", tmp_path / "x.txt")[0] == 2
     code, _, err = run("lm", "train", tmp_path / "none.txt", "--out", tmp_path / "y.arpa")
     assert (code, "none.txt" in err) == (2, True)
+
+
+def test_files_older_than_a_correction_are_named(run, tmp_path):
+    model = random_model(tmp_path / "model.safetensors")
+    Image.fromarray(page(seed=0, lines=3)[0]).save(tmp_path / "page.png")
+    command = ("transcribe", model, tmp_path / "page.png", "--out", tmp_path / "out", "-q", "--format", "txt,pdf")
+    assert "still has" not in run(*command)[2]
+    text, pdf = tmp_path / "out/page.txt", tmp_path / "out/page.pdf"
+    text.write_text(text.read_text("utf-8").replace("\n", " corrected\n", 1), "utf-8")
+    os.utime(pdf, (1, 1))
+    assert "page.pdf: it still has the text from before your change" in " ".join(run(*command)[2].split())
+    pdf.unlink()
+    err = run(*command)[2]
+    assert pdf.exists()
+    assert "still has" not in err
+    assert "still has" not in run(*command)[2]
 
 
 def test_list_card_and_a_page_read_by_name(run, text, tmp_path):
