@@ -102,6 +102,13 @@ def evaluate(
     samples = read_samples(config)
     refuse_mixed(samples.facts, header, (config.source, str(model)))
     rows = labelled_rows(samples, split, config.source)
+    known = sum(map(bool, samples.column("text")))
+    if len(rows) < known and config.source != (header.get("data") or {}).get("source"):
+        warnings.warn(
+            f"{config.source}: {len(rows)} of {known} images with a text are scored, those of its split {split}; "
+            "split=all takes all",
+            stacklevel=2,
+        )
     if lm not in ("auto", "none") and split in ("train", "test"):
         reader.use(weighted(reader, config, samples))
     start = time.perf_counter()
