@@ -98,9 +98,7 @@ def _read(table: Table) -> list[str]:
         )
         return [f"The validation split is read once per cell, after training{chosen}; the test split is not opened"]
     found = final_runs.read(table.out)
-    parts = [
-        f"The test split is read once per cell, after training{', in a final run of ' * bool(found)}{_time(found)}"
-    ]
+    parts = [f"The test split is read once per cell, after training{_times(found)}"]
     others = [f"{other['table']} ({_time(other)})" for other in found.get("others", [])]
     if others:
         parts.append(
@@ -108,6 +106,15 @@ def _read(table: Table) -> list[str]:
             f"{_join(others)}; what was chosen after them is not blind to the test split"
         )
     return parts
+
+
+def _times(found: dict[str, Any]) -> str:
+    """When cells were first read in final runs, where it is known: once for all, or how many cells at which time."""
+    cells: dict[str, int] = found.get("cells") or {found["when"]: 0} if "when" in found else {}
+    if len(cells) < 2:
+        return "".join(f", in a final run of {_time({'when': when})}" for when in cells)
+    every = [f"{number} on {_time({'when': when})}" for when, number in cells.items()]
+    return f", in final runs at different times; of these {sum(cells.values())} cells were first read {_join(every)}"
 
 
 def _time(run: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,10 @@ OWN = "final.json"
 
 
 def note(out: Path, samples: Iterable[tuple[str, str]], cells: Sequence[str]) -> dict[str, Any]:
-    """Writes down that a table reads the test split; the first time counts.
+    """Writes down that a table reads the test split; the first time counts, of the run and of every cell.
 
-    A run whose cells are all in this one, such as the same with fewer rows, is no other configuration.
+    An earlier run that has all cells of this one is no other configuration: it was repeated, or a part of it. One that
+    has fewer is: rows or seeds were added after the test split was read.
 
     Args:
         out: folder of the table.
@@ -28,7 +30,8 @@ def note(out: Path, samples: Iterable[tuple[str, str]], cells: Sequence[str]) ->
         cells: hashes of the table's cells.
 
     Returns:
-        The content of `OWN`: ``when`` (UTC) and ``others``, each with ``table`` and ``when``.
+        The content of `OWN`: ``when`` (UTC), ``cells``, how many were first read at which time, in their order, and
+        ``others``, each with ``table`` and ``when``.
 
     Raises:
         UserError: the ledger is damaged.
@@ -42,9 +45,14 @@ def note(out: Path, samples: Iterable[tuple[str, str]], cells: Sequence[str]) ->
         known = {**own, "when": datetime.now(UTC).isoformat(timespec="seconds")}
         runs.append(known)
         write_json(path, runs)
-    before = runs[: runs.index(known)]
-    others = [run for run in before if run["samples_sha256"] == mark and not set(run["cells"]) <= set(cells)]
-    found = {"when": known["when"], "others": [{key: run[key] for key in ("table", "when")} for run in others]}
+    before = [run for run in runs[: runs.index(known)] if run["samples_sha256"] == mark]
+    others = [run for run in before if not set(cells) <= set(run["cells"])]
+    first = {cell: run["when"] for run in reversed([*before, known]) for cell in run["cells"]}
+    found = {
+        "when": known["when"],
+        "cells": dict(sorted(Counter(first[cell] for cell in cells).items())),
+        "others": [{key: run[key] for key in ("table", "when")} for run in others],
+    }
     write_json(out / OWN, found)
     return found
 

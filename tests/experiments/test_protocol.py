@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -236,15 +237,50 @@ def test_a_second_final_run_of_another_configuration_says_so(words, tmp_path):
     assert "had been read before by 2 final run(s) of other configurations: first (" in text
 
 
-def test_the_ledger_counts_no_run_that_is_part_of_this_one(tmp_path):
+def clock(monkeypatch):
+    """Final runs are a day apart, from the first of November on."""
+    days = iter(range(1, 30))
+
+    class Clock:
+        def now(_self, zone):
+            return datetime(2026, 11, next(days), 10, tzinfo=zone)
+
+    monkeypatch.setattr(final_runs, "datetime", Clock())
+
+
+def test_the_ledger_counts_no_run_that_has_all_cells_of_this_one(tmp_path, monkeypatch):
+    clock(monkeypatch)
     samples = [("a", "x"), ("b", "y")]
-    final_runs.note(tmp_path / "one", samples, ["c1"])
-    assert final_runs.note(tmp_path / "one", samples, ["c1", "c2"])["others"] == []
-    assert [run["table"] for run in final_runs.note(tmp_path / "two", samples, ["c3"])["others"]] == ["one", "one"]
+    whole = final_runs.note(tmp_path / "one", samples, ["c1", "c2"])
+    assert final_runs.note(tmp_path / "one", samples, ["c2", "c1"]) == whole, "gone on with"
+    part = final_runs.note(tmp_path / "part", samples, ["c1"])
+    assert (part["others"], part["cells"]) == ([], {whole["when"]: 1}), "its cell was read with the whole"
+    assert [run["table"] for run in final_runs.note(tmp_path / "two", samples, ["c3"])["others"]] == ["one", "part"]
     assert final_runs.note(tmp_path / "three", [("a", "z")], ["c4"])["others"] == []
     (tmp_path / final_runs.LEDGER).write_text("{")
     with pytest.raises(UserError, match="record of final runs is damaged"):
         final_runs.note(tmp_path / "four", samples, ["c5"])
+
+
+def test_the_ledger_counts_a_run_that_had_fewer_cells(tmp_path, monkeypatch):
+    """Rows or seeds were added when the test split had been read."""
+    clock(monkeypatch)
+    samples = [("a", "x")]
+    first = final_runs.note(tmp_path / "one", samples, ["c1"])
+    more = final_runs.note(tmp_path / "one", samples, ["c1", "c2", "c3"])
+    assert more["others"] == [{"table": "one", "when": first["when"]}]
+    assert more["cells"] == {first["when"]: 1, more["when"]: 2}
+
+
+@quiet
+def test_a_row_added_after_the_final_run_is_said(words, tmp_path, monkeypatch):
+    clock(monkeypatch)
+    other = {"other": [{"synthetic": {"samples": 9, "hands": 3}, "train": TRAIN}]}
+    table.run(make(words, rows={"supervised": []}, report="test"), tmp_path / "a", progress=False)
+    done = table.run(make(words, rows={"supervised": [], **other}, report="test"), tmp_path / "a", progress=False)
+    text = render.markdown(done)
+    assert "of these 2 cells were first read 1 on 2026-11-01 10:00 UTC, 1 on 2026-11-02 10:00 UTC" in text
+    assert "had been read before by 1 final run(s) of other configurations: a (2026-11-01 10:00 UTC)" in text
 
 
 @quiet
