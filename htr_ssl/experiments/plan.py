@@ -85,6 +85,7 @@ def check(config: TableConfig) -> None:
                 )
             if (stage.synthetic or {}).get("text"):
                 raise UserError(f"{key}.synthetic.text: it is always the text of the labelled subset; leave it out")
+    _check_patience(config)
     if not config.probes or len(set(config.probes)) < len(config.probes):
         raise UserError("probes: the list is empty or names one twice; give each of none, linear, bilstm once at most")
     for fraction in config.fractions:
@@ -94,6 +95,21 @@ def check(config: TableConfig) -> None:
             raise UserError(f"seeds: there are none for fraction {fraction:g}; give a list of them")
         if not seeds_of(config, fraction):
             raise UserError(f"seeds: the list for fraction {fraction:g} is empty; give one seed at least")
+
+
+def _check_patience(config: TableConfig) -> None:
+    """Refuses early stopping of trainings that ask no validation label, before anything runs."""
+    trains = {"train": config.train} if "none" in config.probes else {}
+    if config.probes != ["none"]:
+        trains |= {"probe_train" if config.probe_train else "train": config.probe_train or config.train}
+    stages = [(f"rows.{row}.{index}.train", one) for row, own in config.rows.items() for index, one in enumerate(own)]
+    trains |= {key: stage.train for key, stage in stages if stage.pseudo}
+    for key, train in trains.items():
+        if config.select == "last" and train.patience:
+            raise UserError(
+                f"{key}.patience={train.patience}: select=last asks no validation label, so it cannot stop early; set "
+                "it to 0, or select to proportional or validation"
+            )
 
 
 def _pixels(data: DataConfig) -> tuple[int, int]:

@@ -171,14 +171,7 @@ def _check_data(config: TableConfig, out: Path) -> tuple[dict[str, str], dict[st
     ]
     if config.interval_unit:
         grouping(known, config.interval_unit)
-    if config.subset_by != "sample":
-        unnamed = samples.column(config.subset_by)
-        missing = sum(not unnamed[row] for row in labelled_rows(samples, "train", config.data.source))
-        if missing:
-            raise UserError(
-                f"subset_by: {missing} train labels of {config.data.source} have no {config.subset_by}; name them in "
-                "the data, or draw samples"
-            )
+    _check_groups(config, samples)
     sources: dict[str, Samples] = {_name(config.data): samples}
     if config.unlabelled:
         sources[_name(config.unlabelled)] = read_samples(config.unlabelled)
@@ -186,6 +179,23 @@ def _check_data(config: TableConfig, out: Path) -> tuple[dict[str, str], dict[st
         cells = [plan.cell_hash(config, cell) for cell in plan.plan(config, out)]
         final_runs.note(out, [(item.id, item.written) for item in known], cells)
     return samples.facts, sources
+
+
+def _check_groups(config: TableConfig, samples: Samples) -> None:
+    """Refuses subsets of whole pages or writers where a label of train has none, or one of validation that is shared."""
+    if config.subset_by == "sample":
+        return
+    names, splits, texts = (samples.column(key) for key in (config.subset_by, "split", "text"))
+    labelled_rows(samples, "train", config.data.source)
+    for split in ("train", "validation") if config.select != "validation" else ("train",):
+        missing = sum(
+            bool(text) and own == split and not name for name, own, text in zip(names, splits, texts, strict=True)
+        )
+        if missing:
+            raise UserError(
+                f"subset_by: {missing} {split} labels of {config.data.source} have no {config.subset_by}; name them in "
+                "the data, or draw samples"
+            )
 
 
 def _name(data: DataConfig) -> str:

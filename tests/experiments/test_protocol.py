@@ -187,6 +187,26 @@ def test_last_and_early_stopping_exclude_each_other(words, tmp_path):
         tuned(words, tmp_path, select="last", train={**TRAIN, "patience": 1})
 
 
+STOPS = {**TRAIN, "patience": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"train": STOPS}, r"train\.patience=1"),
+        ({"probes": ["linear"], "probe_train": STOPS}, r"probe_train\.patience=1"),
+        ({"rows": {"a": [METHOD, {"pseudo": {}, "train": STOPS}]}}, r"rows\.a\.1\.train\.patience=1"),
+    ],
+)
+def test_a_table_that_cannot_stop_early_is_refused_before_anything_runs(words, tmp_path, changes, key):
+    with pytest.raises(UserError, match=f"{key}: select=last asks no validation label"):
+        table.run(make(words, **changes), tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+    plan.check(make(words, **changes, select="proportional"))
+    synthetic = {"synthetic": {"samples": 9}, "train": STOPS}  # stops on synthetic validation images
+    plan.check(make(words, rows={"a": [synthetic], "b": [{**METHOD, "train": STOPS}]}))
+
+
 @quiet
 def test_labels_that_cannot_be_learnt_are_not_counted(words, tmp_path):
     rows = pq.read_table(words).to_pylist()
@@ -402,6 +422,13 @@ def test_subsets_of_whole_pages_and_writers(words, tmp_path):
     path = write_words(tmp_path / "plain.parquet")  # no writers
     with pytest.raises(UserError, match=r"18 train labels .* have no writer"):
         table.run(make(path, subset_by="writer"), tmp_path / "u", progress=False)
+    rows = pq.read_table(words).to_pylist()
+    next(row for row in rows if row["split"] == "validation")["writer"] = None
+    path = tmp_path / "unnamed.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(words)), path)
+    with pytest.raises(UserError, match=r"1 validation labels .* have no writer"):
+        table.run(make(path, subset_by="writer"), tmp_path / "w", progress=False)
+    path = tmp_path / "plain.parquet"
     with pytest.raises(UserError, match="writer is not known"):
         table.run(make(path, interval_unit="writer"), tmp_path / "v", progress=False)
 
