@@ -205,8 +205,8 @@ def _statistics(table: Table) -> list[str]:
     if compared and table.baseline is not None:
         parts.append(
             f"Δ is the difference to {table.baseline} on the same samples and seeds with its paired bootstrap "
-            f"interval; p is that of a two-sided sign-flip test over {units} (exact where at most {metrics.EXACT} "
-            f"differ) for the trainings there are, Holm's p is corrected for the {compared} comparisons of a column"
+            f"interval; p is that of a two-sided sign-flip test over {units} (of all flips, or of "
+            f"{metrics.FLIPS} random ones where counting all is too much) for the trainings there are, Holm's p is corrected for the {compared} comparisons of a column"
         )
     if compared:
         parts.append(

@@ -26,9 +26,11 @@ from htr_ssl.text.charset import NORMALISATION, normalise
 Interval = tuple[float, float]
 Level = Literal["word", "line"]
 REPLICATES = 2000
-"""Bootstrap replicates and random sign flips."""
-EXACT = 16
-"""Most units that differ of which all sign flips are counted; of more, `REPLICATES` random ones."""
+"""Bootstrap replicates."""
+WORK = 2_000_000
+"""Most units that differ × sum of their absolute differences of which all sign flips are counted, sum by sum."""
+FLIPS = 100_000
+"""Random sign flips where there is more work."""
 NOTHING = "∅"
 """Stands for the missing side of a deletion or an insertion."""
 
@@ -170,8 +172,8 @@ def compare(
     """Paired comparison of two systems that read the same samples.
 
     The p-value is that of a two-sided permutation test: under the null hypothesis the two systems can be swapped in
-    any unit. Of up to `EXACT` units that differ all sign flips are counted, so that n units give no p-value below
-    2 / 2^n; of more a random sample. The interval is the paired percentile bootstrap over units, and over trainings
+    any unit. All sign flips are counted, so that n units give no p-value below 2 / 2^n; where their number times their
+    differences exceeds `WORK`, `FLIPS` random ones. The interval is the paired percentile bootstrap over units, and over trainings
     if there are several; the p-value is that of the trainings there are.
 
     Args:
@@ -197,15 +199,35 @@ def compare(
 
 def sign_flip(differences: NDArray[np.int64], seed: int = 0) -> float:
     """Two-sided p-value of a sum of differences, (units,), under random signs; see `compare`."""
-    moved = differences[differences != 0]
-    observed = abs(int(moved.sum()))
-    if len(moved) <= EXACT:
-        totals = np.zeros(1, dtype=np.int64)
-        for value in moved:
-            totals = np.concatenate([totals + value, totals - value])
-        return float((np.abs(totals) >= observed).mean())
-    signs = rng(seed, "permutation").integers(0, 2, (REPLICATES, len(moved)), dtype=np.int8) * 2 - 1
-    return (1 + int((np.abs(signs @ moved) >= observed).sum())) / (1 + REPLICATES)
+    moved = np.sort(np.abs(differences[differences != 0]))
+    observed, total = abs(int(differences.sum())), int(moved.sum())
+    if len(moved) * (total + 1) <= WORK:
+        return _all_flips(moved, observed)
+    generator, block, extreme = rng(seed, "permutation"), max(1, WORK // len(moved)), 0
+    for start in range(0, FLIPS, block):
+        signs = generator.integers(0, 2, (min(block, FLIPS - start), len(moved)), dtype=np.int8) * 2 - 1
+        # Counts are far below 2^53, so that floats add them exactly, and with BLAS.
+        extreme += int((np.abs(signs @ moved.astype(np.float64)) >= observed).sum())
+    return (1 + extreme) / (1 + FLIPS)
+
+
+def _all_flips(sizes: NDArray[np.int64], observed: int) -> float:
+    """Share of all assignments of signs whose sum is as far from 0 as the observed one.
+
+    With P the sum of the sizes that get a plus and S that of all, the sum is 2P − S: the chances of every P are built up
+    size by size.
+    """
+    total = int(sizes.sum())
+    chances = np.zeros(total + 1)
+    chances[0] = 1.0
+    reached = 0
+    for size in sizes.tolist():
+        moved = chances[: reached + 1] / 2
+        chances[: reached + 1] = moved
+        chances[size : reached + size + 1] += moved
+        reached += size
+    least = (total + observed + 1) // 2  # the smallest P of a sum that is large enough
+    return min(1.0, 2 * float(chances[least:].sum())) if observed else 1.0
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -69,7 +69,7 @@ def test_caption_states_the_protocol(results):
         "WAcc is the share of word images read exactly",
         "± is the standard deviation over seeds (n − 1), [ ] the 95 % bootstrap interval over 12 pages and over seeds",
         "difference to supervised",
-        "sign-flip test over 12 pages (exact where at most 16 differ)",
+        "sign-flip test over 12 pages (of all flips, or of 100000 random ones where counting all is too much)",
         "Holm's p is corrected for the 1 comparisons of a column",
         "Bold are the best mean of a column and all rows that are not separable from it",
         "1 of 8 cells not run yet",

@@ -176,8 +176,27 @@ def test_no_p_value_is_smaller_than_it_can_be(units):
     """Every unit better by the same: 2 of 2^n sign flips are as extreme, 0.0078 for 8 units."""
     p = metrics.sign_flip(np.full(units, 3, dtype=np.int64))
     assert p >= 2.0 ** (1 - units)
-    if units <= metrics.EXACT:
-        assert p == 2.0 ** (1 - units)
+    assert p == 2.0 ** (1 - units)
+
+
+def test_p_values_of_many_units_are_exact_too():
+    """40 units against two million random flips, and a p-value that no sample finds but Holm needs."""
+    random = np.random.default_rng(0)
+    differences = random.integers(-9, 13, 40)
+    signs = random.integers(0, 2, (2_000_000, 40), dtype=np.int8) * 2 - 1
+    share = np.mean(np.abs(signs.astype(np.float32) @ differences.astype(np.float32)) >= abs(differences.sum()))
+    p = metrics.sign_flip(differences)
+    assert 0.001 < p < 0.5
+    assert p == pytest.approx(share, abs=5 * (p / 2_000_000) ** 0.5)
+    assert metrics.sign_flip(differences, seed=1) == p, "nothing is drawn"
+    assert metrics.holm([metrics.sign_flip(np.ones(40, dtype=np.int64))] * 100)[0] < 1e-9
+
+
+def test_p_values_of_very_large_differences_are_of_random_flips():
+    differences = np.random.default_rng(0).integers(-9, 13, 40)
+    exact, drawn = metrics.sign_flip(differences), metrics.sign_flip(differences * 100_000)
+    assert drawn == pytest.approx(exact, abs=5 * (exact / metrics.FLIPS) ** 0.5)
+    assert metrics.sign_flip(np.full(40, 10**6)) == 1 / (1 + metrics.FLIPS)
 
 
 @pytest.mark.parametrize("points", [0, 2, 5])
