@@ -28,6 +28,12 @@ _WACC = {
 }
 
 
+MANY = 5
+"""An interval over fewer seeds comes with a warning."""
+_COVERED = {2: 60, 3: 80, 4: 83}
+"""Simulated coverage [%] of an interval over so many seeds, where all the spread is that of seeds."""
+
+
 def caption(table: Table) -> str:
     """The whole caption: the short one, then the notes."""
     return f"{short(table)} {notes(table)}"
@@ -82,22 +88,28 @@ def _language(config: TableConfig) -> list[str]:
     """How the columns with a language model were read."""
     if config.lm is None:
         return []
+    seen = (
+        ", which are partly what the columns with LM of this table are scored on: too good a score"
+        if config.report == "validation"
+        else ""
+    )
     more = f" and of {_join(Path(name).name for name in config.lm.text)}" if config.lm.text else ""
     return [
         f"With LM: prefix beam search with character {config.lm.order}-grams of the cell's own labels{more}, and of "
-        "the start's language model where it has one; weights chosen on validation; intervals and tests are of the "
-        "columns without"
+        "the start's language model where it has one; weights chosen on validation "
+        f"labels{seen}; intervals and tests are of the columns without"
     ]
 
 
 def _read(table: Table) -> list[str]:
     """Which split was read, and when."""
+    found = final_runs.read(table.out)
     if table.config.report == "validation":
         chosen = (
             "" if table.config.select == "last" else ", of which labels also chose the checkpoint: too good a score"
         )
-        return [f"The validation split is read once per cell, after training{chosen}; the test split is not opened"]
-    found = final_runs.read(table.out)
+        opened = f"the test split was read{_times(found)}" if found else "the test split is not opened"
+        return [f"The validation split is read once per cell, after training{chosen}; {opened}"]
     parts = [f"The test split is read once per cell, after training{_times(found)}"]
     others = [f"{other['table']} ({_time(other)})" for other in found.get("others", [])]
     if others:
@@ -130,6 +142,11 @@ _SELECT = {
 }
 
 
+def _blind(config: TableConfig) -> bool:
+    """Whether no validation label chooses the weights of the network."""
+    return config.select == "last"
+
+
 def _labels(table: Table, results: list[dict[str, Any]]) -> list[str]:
     """Labels of training and of selection, and seeds, of every fraction."""
     counts, config = [], table.config
@@ -149,7 +166,7 @@ def _labels(table: Table, results: list[dict[str, Any]]) -> list[str]:
     return [
         f"Labels{by} that were learnt, that chose the weights, and seeds per fraction: {'; '.join(counts)}; smaller "
         f"subsets lie inside larger ones of the same seed{_lists(results)}",
-        _SELECT[config.select],
+        _SELECT[config.select] + ", but for the weights of the language model" * bool(config.lm and _blind(config)),
     ]
 
 
@@ -201,12 +218,19 @@ def _statistics(table: Table) -> list[str]:
         parts.append(
             f"There are only {units}, fewer than {FEW}: intervals and p-values are rough, claims need more of them"
         )
+    least = min((len(summary.seeds) for summary in table.summaries.values() if len(summary.seeds) > 1), default=MANY)
+    if least < MANY:
+        parts.append(
+            f"There are only {least} seeds, fewer than {MANY}: intervals over seeds are too narrow and cover the mean "
+            f"of all seeds {_COVERED[least]} instead of 95 times of 100 where all the spread is that of seeds"
+        )
     compared = max(len(table.rows_of(probe)) for probe in config.probes) - 1
     if compared and table.baseline is not None:
         parts.append(
             f"Δ is the difference to {table.baseline} on the same samples and seeds with its paired bootstrap "
             f"interval; p is that of a two-sided sign-flip test over {units} (of all flips, or of "
-            f"{metrics.FLIPS} random ones where counting all is too much) for the trainings there are, Holm's p is corrected for the {compared} comparisons of a column"
+            f"{metrics.FLIPS} random ones where counting all is too much) for the trainings there are, Holm's p is "
+            f"corrected for the {compared} comparisons of a column"
         )
     if compared:
         parts.append(

@@ -182,7 +182,7 @@ def _check_data(config: TableConfig, out: Path) -> tuple[dict[str, str], dict[st
 
 
 def _check_groups(config: TableConfig, samples: Samples) -> None:
-    """Refuses subsets of whole pages or writers where a label of train has none, or one of validation that is shared."""
+    """Refuses subsets of pages or writers where a label has none: of train, or of validation that is drawn like it."""
     if config.subset_by == "sample":
         return
     names, splits, texts = (samples.column(key) for key in (config.subset_by, "split", "text"))

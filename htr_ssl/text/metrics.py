@@ -156,7 +156,8 @@ def score_counts(
     values: dict[str, Any] = {}
     for name, (part, whole) in _RATES.items():
         values[name] = rate = float(total[part] / total[whole])
-        interval = _interval(resampled[:, part] / np.maximum(resampled[:, whole], 1))
+        most = resampled[:, whole] if name == "wacc" else np.inf  # stretched, few correct ones could become none
+        interval = _interval(np.clip(resampled[:, part], 0, most) / np.maximum(resampled[:, whole], 1))
         values[f"{name}_ci"] = _wilson(rate, len(sums)) if interval[0] == interval[1] == rate else interval
     return Scores(**values, n=len(table), unit=unit if by_group else "sample", units=len(sums))
 
@@ -173,8 +174,8 @@ def compare(
 
     The p-value is that of a two-sided permutation test: under the null hypothesis the two systems can be swapped in
     any unit. All sign flips are counted, so that n units give no p-value below 2 / 2^n; where their number times their
-    differences exceeds `WORK`, `FLIPS` random ones. The interval is the paired percentile bootstrap over units, and over trainings
-    if there are several; the p-value is that of the trainings there are.
+    differences exceeds `WORK`, `FLIPS` random ones. The interval is the paired percentile bootstrap over units, and
+    over trainings if there are several; the p-value is that of the trainings there are.
 
     Args:
         first: count table of the one system (see `count`).
@@ -214,8 +215,8 @@ def sign_flip(differences: NDArray[np.int64], seed: int = 0) -> float:
 def _all_flips(sizes: NDArray[np.int64], observed: int) -> float:
     """Share of all assignments of signs whose sum is as far from 0 as the observed one.
 
-    With P the sum of the sizes that get a plus and S that of all, the sum is 2P − S: the chances of every P are built up
-    size by size.
+    With P the sum of the sizes that get a plus and S that of all, the sum is 2P − S: the chances of every P are built
+    up size by size.
     """
     total = int(sizes.sum())
     chances = np.zeros(total + 1)
@@ -279,13 +280,15 @@ def _group(
     return sums, True
 
 
-def _resample(sums: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+def _resample(sums: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """Totals of every replicate, (replicates, columns), of drawn units and drawn runs.
 
-    Every run has the same units drawn, because all of them read the same samples. In blocks, so that memory stays
-    small.
+    Every run has the same units drawn, because all of them read the same samples. What the draw of n runs changes is
+    stretched by √(n / (n − 1)), because n runs are drawn from as many: their own spread is too small by that. In
+    blocks, so that memory stays small.
     """
     units, runs, columns = sums.shape
+    stretch = (runs / (runs - 1)) ** 0.5 if runs > 1 else 1.0
     generator, others = rng(seed, "bootstrap"), rng(seed, "bootstrap runs")
     block = max(1, 4_000_000 // units)
     parts = []
@@ -294,7 +297,8 @@ def _resample(sums: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         weights = generator.multinomial(units, np.full(units, 1 / units), size=size)
         totals = (weights @ sums.reshape(units, runs * columns)).reshape(size, runs, columns)
         drawn = others.multinomial(runs, np.full(runs, 1 / runs), size=size)
-        parts.append((totals * drawn[:, :, None]).sum(1))
+        moved = (totals * (drawn - 1)[:, :, None]).sum(1)
+        parts.append(totals.sum(1) + stretch * moved)
     return np.concatenate(parts)
 
 

@@ -15,7 +15,7 @@ from test_statistics import METHOD, collected
 
 from htr_ssl.config import TableConfig
 from htr_ssl.config.yaml_files import dump_config
-from htr_ssl.experiments import pictures, render, report, table
+from htr_ssl.experiments import final_runs, pictures, render, report, table
 from htr_ssl.experiments.caption import caption
 from htr_ssl.experiments.evaluate import Prediction, score
 from htr_ssl.files import write_text
@@ -75,6 +75,19 @@ def test_caption_states_the_protocol(results):
         "1 of 8 cells not run yet",
     ):
         assert part in text, part
+
+
+def test_caption_of_a_validation_table_says_when_test_was_read_and_what_a_language_model_saw(results, tmp_path):
+    assert "There are only 2 seeds, fewer than 5: intervals over seeds are too narrow" in caption(results)
+    assert "for the weights of the language model" not in caption(results)
+    own = collected(tmp_path / "own", {}, lm={})
+    text = caption(own)
+    assert "no validation label decides, but for the weights of the language model" in text
+    assert "which are partly what the columns with LM of this table are scored on: too good a score" in text
+    final_runs.note(tmp_path / "own", [("a", "x")], ["c1"])
+    assert "the test split was read, in a final run of 2" in caption(own)
+    assert "not opened" not in caption(own)
+    assert "partly what" not in caption(collected(tmp_path / "final", {}, lm={}, report="test"))
 
 
 def test_caption_says_if_cells_were_tested_on_different_samples(results, tmp_path):

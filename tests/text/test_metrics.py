@@ -257,6 +257,32 @@ def test_one_run_has_the_interval_of_none_and_equal_runs_too():
     assert (both.wacc, both.wacc_ci, both.units) == (one.wacc, one.wacc_ci, 8)
 
 
+@pytest.mark.parametrize(("seeds", "covered"), [(2, 0.60), (3, 0.80)])
+def test_coverage_of_intervals_over_few_seeds(seeds, covered):
+    """Only seeds differ: the caption says how often the mean of all is inside. Not stretched it is 0.50 and 0.75."""
+    random = np.random.default_rng(seeds)
+    groups, runs = [str(i) for i in range(5)] * seeds, np.repeat(range(seeds), 5).tolist()
+    inside = 0
+    for _ in range(200):
+        table = np.zeros((seeds, 5, 6), dtype=np.int64)
+        table[..., [1, 3, 5]] = 10_000
+        table[..., 0] = 3000 + random.normal(0, 200, (seeds, 1)).round()
+        low, high = metrics.score_counts(table.reshape(-1, 6), groups, 0, runs=runs).cer_ci
+        inside += low <= 0.3 <= high
+    assert inside / 200 == pytest.approx(covered, abs=0.07)
+
+
+def test_stretched_intervals_stay_rates():
+    table = np.zeros((2, 10, 6), dtype=np.int64)
+    table[..., [1, 3, 5]] = 10
+    table[0, :, [0, 4]] = 5
+    table[1, :, 4] = 10
+    runs = [0] * 10 + [1] * 10
+    scores = metrics.score_counts(table.reshape(-1, 6), [str(i) for i in range(10)] * 2, 0, runs=runs)
+    assert scores.cer_ci[0] == 0
+    assert scores.wacc_ci[1] == 1
+
+
 def test_one_lucky_page_is_not_significant():
     first, second = tables(30, 50)
     groups = [str(i // 20) for i in range(60)]
