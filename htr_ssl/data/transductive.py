@@ -62,6 +62,17 @@ def copied(strips: Strips, evaluated: DataConfig, samples: Samples | None = None
     return [digest in known for digest in _digests(strips)]
 
 
+def dropped(data: DataConfig, evaluated: DataConfig) -> list[str]:
+    """Ids of the train images of `data` that `without_evaluated` would leave out, sorted."""
+    if same_splits(data, evaluated):
+        return []
+    samples = read_samples(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the training says what cannot be read
+        strips = Strips(samples, rows_of(samples, "train", labelled=False), data)
+    return sorted(name for name, copy in zip(strips.ids(), copied(strips, evaluated), strict=True) if copy)
+
+
 def same_splits(first: DataConfig, second: DataConfig) -> bool:
     """Whether two configurations read and divide one source alike, so that they share their train images."""
     deciding = ("source", "level", "splits", "validation", "test", "seed", "synthetic")

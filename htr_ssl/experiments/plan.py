@@ -161,11 +161,21 @@ def pretrain_seed(config: TableConfig, cell: Cell) -> int:
     return cell.seed if config.pretrain_seeds == "own" else all_seeds(config)[0]
 
 
-def stage_hash(config: TableConfig, cell: Cell, index: int) -> str:
-    """Hash of everything that decides the result of a cell's stages up to one."""
+def stage_hash(config: TableConfig, cell: Cell, index: int, dropped: Sequence[str] = ()) -> str:
+    """Hash of everything that decides the result of a cell's stages up to one.
+
+    Args:
+        config: the table.
+        cell: whose stage it is.
+        index: of the stage in the cell's row.
+        dropped: ids of the unlabelled images that are left out for being validation or test images of the table. They
+            depend on the table's data; where there are none, tables of other data share a pretraining.
+    """
     stages = config.rows[cell.row][: index + 1]
     if shared(stages):
-        seed = {"seed": pretrain_seed(config, cell)}
+        seed: dict[str, Any] = {"seed": pretrain_seed(config, cell)}
+        if dropped:
+            seed["dropped"] = sha256("\n".join(dropped))
         return _hash(config, config.unlabelled or config.data, stages, {**seed, **_evaluated(config, stages)})
     own: dict[str, Any] = {"seed": cell.seed, "fraction": cell.fraction, "shared_seed": pretrain_seed(config, cell)}
     own |= {"subset_by": config.subset_by, **_evaluated(config, stages)}

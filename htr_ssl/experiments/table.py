@@ -6,6 +6,7 @@ import json
 import time
 import traceback
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -143,13 +144,24 @@ class _Runner:
                 seconds += time.perf_counter() - start
         return init, pseudo, seconds
 
+    @cached_property
+    def _dropped(self) -> list[str]:
+        """Ids of unlabelled images that are left out, found once per run of the table."""
+        from htr_ssl.data import transductive
+
+        config = self.config
+        if config.unlabelled is None or config.transductive:
+            return []
+        return transductive.dropped(config.unlabelled, config.data)
+
     def _stage(self, cell: Cell, index: int, init: Path | None) -> Path:
         """File of a stage, run or gone on with if it is not there yet."""
         folder = plan.stage_folder(self.config, self.out, cell, index)
         if folder in self.broken:
             raise self.broken[folder]
         try:
-            plan.claim(folder, plan.stage_hash(self.config, cell, index), self.out)
+            shared = plan.shared(self.config.rows[cell.row][: index + 1])
+            plan.claim(folder, plan.stage_hash(self.config, cell, index, self._dropped if shared else ()), self.out)
             return stages.run(self.config, cell, index, init, folder, self.progress)
         except Exception as error:
             self.broken[folder] = error

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from datetime import datetime
 
 import numpy as np
@@ -88,6 +89,24 @@ def test_transductive_keeps_them_and_says_so(words, leaky, tmp_path):
     supervised, masked = plan.plan(config, tmp_path)
     assert plan.cell_hash(config, masked) != plan.cell_hash(other, masked)
     assert plan.cell_hash(config, supervised) == plan.cell_hash(other, supervised)
+
+
+@quiet
+def test_a_pretraining_is_shared_only_by_tables_that_leave_out_the_same_copies(words, leaky, tmp_path):
+    rows = pq.read_table(words).to_pylist()
+    swapped = {"train": "test", "test": "train", "validation": "validation"}
+    path = tmp_path / "swapped.parquet"
+    moved = [{**row, "split": swapped[row["split"]]} for row in rows]
+    pq.write_table(pa.Table.from_pylist(moved, pq.read_schema(words)), path)
+    encoder, seen = tmp_path / "a" / "pretrain" / "masked_0" / "encoder.safetensors", []
+    for source in (words, path, words):
+        shutil.rmtree(tmp_path / "a" / "masked", ignore_errors=True)
+        (tmp_path / "a" / "inputs.json").unlink(missing_ok=True)
+        done = table.run(make(source, rows={"masked": [METHOD]}, unlabelled=data(leaky)), tmp_path / "a", False)
+        assert not done.failed
+        seen.append((model_file.read_header(encoder)["copies"], encoder.stat().st_mtime_ns))
+    assert [copies for copies, _ in seen] == [36, 18, 36]
+    assert seen[0] == seen[2] != seen[1]
 
 
 @quiet
