@@ -177,7 +177,7 @@ def _transductive(table: Table, results: list[dict[str, Any]]) -> list[str]:
         return [f"TRANSDUCTIVE: {copies} of the unlabelled images are validation or test images and were kept"]
     if copies:
         return [f"{copies} of the unlabelled images are validation or test images and were left out"]
-    old = [result for result in results if "copies" not in result and result.get("init")]
+    old = [result for result in results if result.get("transductive") is None and result.get("init")]
     return ["Whether validation or test images are among the unlabelled ones was not looked at"] if old else []
 
 

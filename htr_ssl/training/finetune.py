@@ -110,7 +110,7 @@ def run(
     if config.joint:
         task = JointTask(labelled, pretrain.build_method(config.joint, encoder), config.joint.weight)
         unlabelled, copies = _unlabelled(config, samples.facts, progress)
-        transductive |= {"copies": transductive["copies"] + copies}
+        transductive |= {"copies": _together(config, transductive["copies"], copies)}
         images = PairedStrips(train, unlabelled, config.joint.batch_size)
         title += f" with {config.joint.method.name}"
     system = System(task, config.train, config.seed)
@@ -390,18 +390,28 @@ def _transductive(config: FinetuneConfig, samples: Samples) -> dict[str, Any]:
     Null if the images of a pretraining on other data are no longer there to be looked at.
     """
     before = model_file.read_header(Path(config.init)) if config.init else {}
-    seen: int | None = int(before.get("copies") or 0)
-    kept = before.get("transductive", False) or bool(config.joint and config.transductive)
-    if before.get("kind") == "encoder" and not same_splits(_evaluated(before), config.data):
-        seen = _seen(DataConfig(**before["data"]), config, samples)
-        if seen:
+    seen = int(before.get("copies") or 0)
+    kept = bool(config.joint and config.transductive) or before.get("transductive", False)
+    foreign = before.get("kind") == "encoder" and not same_splits(_evaluated(before), config.data)
+    if foreign and config.data.source != "synthetic":  # handwriting that is drawn is no copy of anything
+        found = _seen(DataConfig(**before["data"]), config, samples)
+        if found:
             warnings.warn(
-                f"{config.init}: its pretraining saw {seen} validation or test images of {config.data.source}; the "
+                f"{config.init}: its pretraining saw {found} validation or test images of {config.data.source}; the "
                 "model is transductive: say so where you give its scores",
                 stacklevel=3,
             )
-        kept = None if seen is None else kept or seen > 0
-    return {"transductive": kept, "copies": seen or 0}
+        kept = kept or (None if found is None else found > 0)
+        seen = found or seen
+    return {"transductive": kept, "copies": seen}
+
+
+def _together(config: FinetuneConfig, before: int, beside: int) -> int:
+    """Copies among the images of the start and those beside CTC; images that both have count once."""
+    header = model_file.read_header(Path(config.init)) if config.init else {}
+    data = (config.joint.data if config.joint else None) or config.data
+    same = header.get("kind") == "encoder" and same_splits(DataConfig(**header["data"]), data)
+    return max(before, beside) if same else before + beside
 
 
 def _evaluated(header: dict[str, Any]) -> DataConfig:

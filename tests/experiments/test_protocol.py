@@ -92,6 +92,19 @@ def test_transductive_keeps_them_and_says_so(words, leaky, tmp_path):
 
 
 @quiet
+@pytest.mark.parametrize("kept", [False, True])
+def test_copies_are_counted_behind_synthetic_handwriting_too(words, leaky, tmp_path, kept):
+    joint = {"method": {"name": "rotation"}, "batch_size": 3}
+    rows = {"behind": [METHOD, {"synthetic": {"samples": 9, "hands": 3}, "train": TRAIN, "joint": joint}]}
+    config = make(words, rows=rows, unlabelled=data(leaky), transductive=kept)
+    done = table.run(config, tmp_path, progress=False)
+    assert not done.failed
+    assert (done.cells[0].result["transductive"], done.cells[0].result["copies"]) == (kept, 36)
+    fate = "kept" if kept else "left out"
+    assert f"36 of the unlabelled images are validation or test images and were {fate}" in render.markdown(done)
+
+
+@quiet
 def test_a_pretraining_is_shared_only_by_tables_that_leave_out_the_same_copies(words, leaky, tmp_path):
     rows = pq.read_table(words).to_pylist()
     swapped = {"train": "test", "test": "train", "validation": "validation"}
