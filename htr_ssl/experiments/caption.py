@@ -214,6 +214,16 @@ def _statistics(table: Table) -> list[str]:
         "Values are means over seeds in %; ± is the standard deviation over seeds (n − 1), [ ] the 95 % bootstrap "
         f"interval over {units}{both}; a rate of 0 or 100 % in every unit has Wilson's interval for that many units"
     ]
+    results = [cell.result for cell in table.cells if cell.result]
+    counts = {
+        f"{result['unit_named']} of {result['n']}"
+        for result in results
+        if "unit_named" in result and result["unit"] == table.unit
+    }
+    if counts:
+        parts.append(
+            f"{table.unit}s are known for {_join(sorted(counts))} samples; each of the others is a unit of its own"
+        )
     if any(summary.units < FEW for summary in table.summaries.values()):
         parts.append(
             f"There are only {units}, fewer than {FEW}: intervals and p-values are rough, claims need more of them"

@@ -37,6 +37,9 @@ JUDGED = 500
 """Most images of which the characters' confidence is compared with what is right."""
 ENOUGH = 5
 """Fewest writers or pages that are resampled as a whole; of fewer a bootstrap says nothing."""
+UNNAMED = 0.1
+"""Share of samples without a writer or page from which on these are not resampled."""
+_FIELDS = {"writer": "writer", "page": "page", "sample": "id"}
 FEW = 10
 """Intervals and p-values of fewer units come with a warning."""
 _FROM_MODEL = (
@@ -220,6 +223,7 @@ def score(predictions: Sequence[Prediction], level: str, unit: Unit | None = Non
     return {
         **scores.to_dict(),
         **_complement(scores, level),
+        **({"unit_named": count} if (count := named(predictions, resampled)) < len(predictions) else {}),
         "empty": sum(not normalise(text) for text in read) / len(read),
         "confusions": metrics.confusions(written, read),
         "samples_sha256": sha256("\n".join(sorted(f"{item.id}\t{item.written}" for item in predictions))),
@@ -242,28 +246,38 @@ def grouping(items: Sequence[Prediction], unit: Unit | None = None) -> tuple[lis
         unit: another one than the coarsest.
 
     Returns:
-        The unit of each item and what it is. A writer or page is known if every item has one, and there are enough of
-        them if there are `ENOUGH`: one clerk's archive is resampled by page.
+        The unit of each item and what it is. A writer or page is known if less than `UNNAMED` of the items have none,
+        which are units of their own then, and there are enough of them if there are `ENOUGH`: one clerk's archive is
+        resampled by page. Writers that have a page each are called pages.
 
     Raises:
-        UserError: `unit` is not known of every item, or there is only one.
+        UserError: `unit` is not known of the items, or there is only one.
     """
-    names: dict[Unit, list[str]] = {
-        "writer": [item.writer for item in items],
-        "page": [item.page for item in items],
-        "sample": [item.id for item in items],
-    }
+    names = {name: units_of(items, name) for name in UNITS}
+    known = [name for name in UNITS if len(items) - named(items, name) < max(1, UNNAMED * len(items))]
     if unit is not None:
-        if not all(names[unit]) or len(set(names[unit])) < 2:
-            known = [f"{len(set(groups))} {name}s" for name, groups in names.items() if all(groups)]
+        if unit not in known or len(set(names[unit])) < 2:
+            found = [f"{len(set(names[name]))} {name}s" for name in known]
             raise UserError(
-                f"interval_unit: {unit} is not known of every sample, or all are of one; known are {', '.join(known)}"
+                f"interval_unit: {unit} is not known of every sample, or all are of one; known are {', '.join(found)}"
             )
         return names[unit], unit
-    for name, groups in names.items():
-        if all(groups) and len(set(groups)) >= ENOUGH:
-            return groups, name
+    pages, writers = names["page"], names["writer"]
+    alike = len(set(zip(pages, writers, strict=True))) == len(set(pages)) == len(set(writers))
+    for name in known:
+        if len({getattr(item, _FIELDS[name]) for item in items} - {""}) >= ENOUGH:
+            return (pages, "page") if name == "writer" and alike and "page" in known else (names[name], name)
     return names["sample"], "sample"
+
+
+def units_of(items: Sequence[Prediction], unit: Unit) -> list[str]:
+    """Unit of each item; one that is not known is a unit of its own."""
+    return [getattr(item, _FIELDS[unit]) or f"\0{item.id}" for item in items]
+
+
+def named(items: Sequence[Prediction], unit: Unit) -> int:
+    """Number of items whose unit is known."""
+    return sum(bool(getattr(item, _FIELDS[unit])) for item in items)
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from htr_ssl.config import Probe, Stage, TableConfig, Unit
 from htr_ssl.experiments import compute
 from htr_ssl.experiments.compute import Compute
-from htr_ssl.experiments.evaluate import PREDICTIONS, UNITS, Prediction, grouping, read_predictions
+from htr_ssl.experiments.evaluate import PREDICTIONS, UNITS, Prediction, grouping, read_predictions, units_of
 from htr_ssl.experiments.rows import baseline, rows
 from htr_ssl.text import metrics
 
@@ -292,7 +292,7 @@ def _summary(
     """Summary of the cells of one row, fraction and probe."""
     cells = [(source.seed, _counts(source, level)) for source in sources]
     tables = np.concatenate([cell.counts for _, cell in cells])
-    groups = [name for _, cell in cells for name in _groups(cell.items, unit)]
+    groups = [name for _, cell in cells for name in units_of(cell.items, unit)]
     runs = [seed for seed, cell in cells for _ in cell.items]
     scores = metrics.score_counts(tables, groups, seed=0, unit=unit, runs=runs)
     comparisons = _compare(reference, sources, unit, level)
@@ -320,14 +320,9 @@ def _compare(
         common = [(place[item.id], position) for position, item in enumerate(cell.items) if item.id in place]
         left.append(other.counts[[position for position, _ in common]])
         right.append(cell.counts[[position for _, position in common]])
-        groups += _groups([cell.items[position] for _, position in common], unit)
+        groups += units_of([cell.items[position] for _, position in common], unit)
         runs += [source.seed] * len(common)
     if not groups:
         return {}
     tables = np.concatenate(left), np.concatenate(right)
     return {metric: metrics.compare(*tables, groups, metric, runs=runs) for metric in METRICS}
-
-
-def _groups(items: Sequence[Prediction], unit: Unit) -> list[str]:
-    """Unit of each sample."""
-    return [item.id if unit == "sample" else str(getattr(item, unit)) for item in items]

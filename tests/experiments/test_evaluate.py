@@ -139,7 +139,7 @@ def items_of(writers, pages, count=60):
     ("writers", "pages", "unit", "units"),
     [
         (8, 60, "writer", 8),  # one image a page
-        (5, 5, "writer", 5),
+        (5, 5, "page", 5),  # divided alike
         (4, 12, "page", 12),  # one archive by a few clerks
         (1, 12, "page", 12),
         (0, 12, "page", 12),
@@ -154,12 +154,24 @@ def test_the_unit_is_the_coarsest_known_with_enough_members(writers, pages, unit
     assert grouping(items_of(writers, pages), "sample")[1] == "sample"
 
 
-def test_a_unit_that_not_every_sample_has_is_not_known():
+def test_a_unit_that_a_tenth_of_the_samples_lacks_is_not_known():
     items = items_of(8, 60)
-    assert grouping([items[0]._replace(writer=""), *items[1:]])[1] == "page"
+    unnamed = [item._replace(writer="") if number < 6 else item for number, item in enumerate(items)]
+    assert grouping(unnamed)[1] == "page"
     with pytest.raises(UserError, match=r"writer is not known of every sample.*60 pages, 60 samples"):
-        grouping([items[0]._replace(writer=""), *items[1:]], "writer")
+        grouping(unnamed, "writer")
     assert grouping(items, "page")[1] == "page"
+
+
+def test_a_few_samples_without_a_writer_are_units_of_their_own():
+    """One in 1,290 made pages of 37 writers, in silence."""
+    items = items_of(8, 60)
+    unnamed = [item._replace(writer="") if number < 2 else item for number, item in enumerate(items)]
+    for unit in (None, "writer"):
+        groups, found = grouping(unnamed, unit)
+        assert (found, len(set(groups)), groups[2:]) == ("writer", 10, [item.writer for item in items[2:]])
+    assert (score(unnamed, "word")["unit_named"], score(unnamed, "word")["units"]) == (58, 10)
+    assert "unit_named" not in score(items, "word")
 
 
 def test_score_counts_empty_readings_and_confusions():

@@ -165,3 +165,12 @@ def test_samples_only_one_of_them_read_are_left_out_of_the_comparison(tmp_path):
     rates = result.summaries["masked", 0.05, "none"].rates
     right = [sum(i.read == i.written for i in predictions(share, seed)[5:-7]) for share, seed in ((0.4, 1), (0.6, 2))]
     assert rates["wacc"].comparison.difference == pytest.approx((right[1] - right[0]) / (120 - 12))
+
+
+def test_samples_without_a_writer_are_counted_and_said(tmp_path):
+    items = [item._replace(writer=f"w{number % 8}") for number, item in enumerate(predictions(0.5, 0))]
+    items[0] = items[0]._replace(writer="")
+    found = collected(tmp_path, {("supervised", 0.05, 0): items}, seeds=[0])
+    summary = found.summaries["supervised", 0.05, "none"]
+    assert (summary.unit, summary.units) == ("writer", 9)
+    assert f"Writers are known for {len(items) - 1} of {len(items)} samples" in render.markdown(found)
