@@ -35,9 +35,10 @@ def sheet(tone: int, colour: bool = False, seed: int = 0) -> np.ndarray:
 
 
 def written(paper: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The paper with a line on it; `render` may mirror and move what it is given."""
+    """The paper with a line in dark ink on it; `render` may mirror and move what it is given."""
     clean = Paper(sheet=paper, fade=0, stray=0, blur=0)
-    return render("quelques mots", Hand.draw(seed, 0), np.random.default_rng(seed), 48, clean, paper.ndim == 3)
+    hand = replace(Hand.draw(seed, 0), ink=(0.2, 0.2, 0.2), grain=0.0)
+    return render("quelques mots", hand, np.random.default_rng(seed), 48, clean, paper.ndim == 3)
 
 
 @given(tone=st.sampled_from(TONES), colour=st.booleans(), seed=st.integers(0, 20))
