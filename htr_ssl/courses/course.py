@@ -107,9 +107,9 @@ def run(
         _recognizer(start)
     asked = {"data": data.model_dump(), "hours": hours, "start": start, "fraction": fraction, "seed": seed}
     train = train or TrainConfig()
-    unsplit = data.model_copy(update={"validation": 0.0, "test": 0.0})
-    identity.check(out, {data.source: read_samples(unsplit)}, {}, (out / PLAN).exists())
+    goes_on = (out / PLAN).exists()
     plan = _planned(asked, data, out, train, say)
+    identity.check(out, {data.source: read_samples(_undivided(data))}, {}, goes_on)
     data = DataConfig(**plan["data"])
     config = _finetuning(plan, data, train)
     begun = time.monotonic()
@@ -149,7 +149,7 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
             raise UserError(f"{out}: it holds a course with another {', '.join(wrong)}; give another --out")
         say(f"goes on with the plan in {path}")
         return plan
-    samples = read_samples(data.model_copy(update={"validation": 0.0, "test": 0.0}))
+    samples = read_samples(_undivided(data))
     labelled = [row for row, text in enumerate(samples.column("text")) if text]
     if not labelled:
         raise UserError(f"{data.source}: no line has a text; transcribe some first (20 are a beginning)")
@@ -179,6 +179,11 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
     return plan
+
+
+def _undivided(data: DataConfig) -> DataConfig:
+    """The data with the splits that it names and no other."""
+    return data.model_copy(update={"validation": 0.0, "test": 0.0})
 
 
 def _choice(plan: dict[str, Any], keep: float) -> Pseudo:

@@ -142,11 +142,6 @@ _SELECT = {
 }
 
 
-def _blind(config: TableConfig) -> bool:
-    """Whether no validation label chooses the weights of the network."""
-    return config.select == "last"
-
-
 def _labels(table: Table, results: list[dict[str, Any]]) -> list[str]:
     """Labels of training and of selection, and seeds, of every fraction."""
     counts, config = [], table.config
@@ -163,10 +158,11 @@ def _labels(table: Table, results: list[dict[str, Any]]) -> list[str]:
         seeds = _join(plan.seeds_of(config, fraction))
         counts.append(f"{percent(fraction)}: {labels} labels{left}{select}, seeds {seeds}")
     by = "" if config.subset_by == "sample" else f" of whole {config.subset_by}s"
+    tuned = ", but for the weights of the language model" if config.lm and config.select == "last" else ""
     return [
         f"Labels{by} that were learnt, that chose the weights, and seeds per fraction: {'; '.join(counts)}; smaller "
         f"subsets lie inside larger ones of the same seed{_lists(results)}",
-        _SELECT[config.select] + ", but for the weights of the language model" * bool(config.lm and _blind(config)),
+        _SELECT[config.select] + tuned,
     ]
 
 
@@ -231,8 +227,8 @@ def _statistics(table: Table) -> list[str]:
     least = min((len(summary.seeds) for summary in table.summaries.values() if len(summary.seeds) > 1), default=MANY)
     if least < MANY:
         parts.append(
-            f"There are only {least} seeds, fewer than {MANY}: intervals over seeds are too narrow and cover the mean "
-            f"of all seeds {_COVERED[least]} instead of 95 times of 100 where all the spread is that of seeds"
+            f"There are only {least} seeds, fewer than {MANY}: intervals over seeds are too narrow; where all the "
+            f"spread is that of seeds, {_COVERED[least]} of 100 hold the true mean instead of 95"
         )
     compared = max(len(table.rows_of(probe)) for probe in config.probes) - 1
     if compared and table.baseline is not None:

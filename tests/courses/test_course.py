@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import small_lines
 from hypothesis import given
 from hypothesis import strategies as st
 from random_models import random_model
@@ -82,23 +82,8 @@ def lines(tmp_path_factory):
     return write(path)
 
 
-def write(path, labelled=30, count=60):
-    import io
-
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    images, texts = [], []
-    for row in range(count):
-        pixels = np.full((32, 120), 255, np.uint8)
-        pixels[8:24, 10:110] = rng.integers(0, 255, (16, 100))
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
-        images.append({"bytes": buffer.getvalue(), "path": f"{row:03d}.png"})
-        texts.append("".join(rng.choice(list("abcdef"), 4)) if row < labelled else None)
-    columns = {"image": images, "text": pa.array(texts, pa.string()), "page": [f"p{row % 6}" for row in range(count)]}
-    pq.write_table(pa.table(columns), path)
-    return path
+def write(path, labelled=30):
+    return small_lines.write(path, labelled, page=[f"p{row % 6}" for row in range(60)])
 
 
 @pytest.fixture(scope="module")

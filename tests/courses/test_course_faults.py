@@ -1,14 +1,10 @@
 """`learn` on data with faults, and on data that changes: it ends with what there is, or says at once what is wrong."""
 
-import io
 import json
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 from random_models import CHARACTERS, random_model
+from small_lines import write
 from typer.testing import CliRunner
 
 from htr_ssl import model_file
@@ -22,25 +18,6 @@ from htr_ssl.training import equip, finetune
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 TRAIN = TrainConfig(device="cpu", threads=1, precision="32")
-
-
-def write(path, labelled=24, count=36, broken=(), splits=None):
-    """Small images, some with a text; the bytes of those in `broken` are cut off."""
-    rng = np.random.default_rng(0)
-    images, texts = [], []
-    for row in range(count):
-        pixels = np.full((32, 120), 255, np.uint8)
-        pixels[8:24, 10:110] = rng.integers(0, 255, (16, 100))
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
-        content = buffer.getvalue()
-        images.append({"bytes": content[:60] if row in broken else content, "path": f"{row:03d}.png"})
-        texts.append("".join(rng.choice(list("abcdef"), 4)) if row < labelled else None)
-    columns = {"image": images, "text": pa.array(texts, pa.string())}
-    if splits:
-        columns["split"] = splits
-    pq.write_table(pa.table(columns), path)
-    return path
 
 
 @pytest.fixture
@@ -69,9 +46,9 @@ def test_an_image_without_text_that_cannot_be_read_leaves_empty_lists(start, sho
 
 
 def test_a_course_does_not_go_on_with_other_texts(start, short, tmp_path):
-    lines = write(tmp_path / "lines.parquet")
+    lines = write(tmp_path / "lines.parquet", labelled=24, count=36)
     learn(lines, tmp_path / "out", start)
-    write(lines, labelled=28)
+    write(lines, labelled=28, count=36)
     with pytest.raises(UserError, match=r"out: texts .*have changed"):
         learn(lines, tmp_path / "out", start)
     assert learn(lines, tmp_path / "again", start).model.exists()
@@ -82,16 +59,18 @@ def test_images_are_made_as_those_of_the_start(short, tmp_path):
     header = model_file.encoder_header({"name": "crnn"}, 48, 1) | {"kind": "recognizer", "level": "line"}
     header |= {"charset": Charset(CHARACTERS).to_header(), "max_width": 900, "normalisation": "x"}
     model_file.save(tmp_path / "high.safetensors", network.state_dict(), header)
-    learn(write(tmp_path / "lines.parquet"), tmp_path / "out", str(tmp_path / "high.safetensors"))
+    learn(
+        write(tmp_path / "lines.parquet", labelled=24, count=36), tmp_path / "out", str(tmp_path / "high.safetensors")
+    )
     plan = json.loads((tmp_path / "out/plan.json").read_text("utf-8"))
     assert (plan["data"]["height"], plan["data"]["max_width"]) == (48, 900)
     assert plan["init"]
 
 
 def test_held_out_lines_that_the_start_has_learnt_are_counted(start, short, tmp_path):
-    lines = write(tmp_path / "lines.parquet")
+    lines = write(tmp_path / "lines.parquet", labelled=24, count=36)
     first = learn(lines, tmp_path / "first", start)
-    write(lines, labelled=36)
+    write(lines, labelled=36, count=36)
     said = []
     data = DataConfig(source=str(lines), height=32)
     course.run(data, tmp_path / "second", 0.1, str(first.model), train=TRAIN, say=said.append, progress=False)
@@ -118,7 +97,7 @@ def test_a_validation_image_that_cannot_be_read_is_left_out_of_what_is_asked(tmp
     asked = []
     monkeypatch.setattr(equip, "calibrate", lambda path, strips, chosen, device: asked.append((strips, chosen)))
     splits = ["train"] * 12 + ["validation"] * 12
-    lines = write(tmp_path / "lines.parquet", labelled=24, count=24, broken=[12, 23], splits=splits)
+    lines = write(tmp_path / "lines.parquet", labelled=24, count=24, broken=[12, 23], split=splits)
     train = {"steps": 2, "batch_size": 4, "check_every": 2, "threads": 1, "precision": "32", "device": "cpu"}
     config = FinetuneConfig(data={"source": str(lines), "height": 32}, train=train, lm={"order": 3}, select="last")
     finetune.run(config, tmp_path / "run", progress=False)
