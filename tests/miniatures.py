@@ -16,6 +16,10 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from htr_ssl import plugins
+from htr_ssl.handwriting.page import page as handwritten
+from htr_ssl.layout.document import Line, Page
+from htr_ssl.layout.ledger import Entry
+from htr_ssl.pages.formats import json as stored
 
 Expected = dict[str, tuple[str | None, str | None, str | None, str | None]]
 
@@ -273,14 +277,34 @@ def images(root: Path) -> Expected:
 
 def scans(root: Path) -> Expected:
     """A PDF of two pages; the lines are found by the built-in line finder."""
-    page(root / "one.png")
-    with Image.open(root / "one.png") as first:
-        first.save(root / "book.pdf", save_all=True, append_images=[first], resolution=300)
-    (root / "one.png").unlink()
+    first = Image.fromarray(handwritten(1, lines=2, width=700)[0])
+    first.save(root / "book.pdf", save_all=True, append_images=[first], resolution=300)
     return {
         f"book.pdf/{number}/{line}": (None, None, None, f"book.pdf/{number}")
         for number in (1, 2)
         for line in ("line1", "line2")
+    }
+
+
+def transcribed(root: Path) -> Expected:
+    """What `transcribe` leaves of two pages, of which somebody corrected the first; their scans lie below it here."""
+    for name in ("a", "b"):
+        page(root / f"scans/{name}.jpg")
+        lines = [
+            Line(
+                f"line{place + 1}", np.array([[35, top], [335, top], [335, top + 40], [35, top + 40]], float), text=text
+            )
+            for place, (top, text) in enumerate(((35, "Premier mot"), (95, "troisieme mot")))
+        ]
+        read = Page(root / f"scans/{name}.jpg", 400, 200, lines)
+        entry = Entry.load(root, Path(name))
+        entry.source, entry.page = f"scans/{name}.jpg#0", stored.render(read, root).decode()
+        entry.put({"txt": (root / f"{name}.txt", b"Premier mot\ntroisieme mot\n")})
+    (root / "a.txt").write_text("Premier mot\ntroisième mot\n", encoding="utf-8")
+    return {
+        f"{name}/{line}": (text if name == "a" else None, None, None, name)
+        for name in ("a", "b")
+        for line, text in (("line1", "Premier mot"), ("line2", "troisième mot"))
     }
 
 
@@ -456,6 +480,7 @@ LAYOUTS: dict[str, tuple[str, str, Callable[[Path], Expected]]] = {
     "cvl_lines": ("cvl", "line", cvl_lines),
     "images": ("images", "line", images),
     "scans": ("scans", "line", scans),
+    "transcribed": ("transcribed", "line", transcribed),
 }
 """Name -> reader, level, and what builds the miniature."""
 for _name in plugins.names("htr_ssl.data.readers"):

@@ -14,7 +14,7 @@ from htr_ssl.data.samples import split_of
 from htr_ssl.errors import UserError
 from htr_ssl.folders import files, is_image
 
-SEGMENTER = "projection"
+SEGMENTER = "learned"
 """What finds the lines, see `htr-ssl formats`."""
 
 
