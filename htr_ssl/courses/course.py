@@ -152,7 +152,10 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     samples = read_samples(_undivided(data))
     labelled = [row for row, text in enumerate(samples.column("text")) if text]
     if not labelled:
-        raise UserError(f"{data.source}: no line has a text; transcribe some first (20 are a beginning)")
+        raise UserError(
+            f"{data.source}: no line has a text; transcribe some first (20 are a beginning). Of pages: read them "
+            "with htr-ssl transcribe, correct some pages in its folder, and learn from that folder"
+        )
     _looked_at(samples, out, say)
     given = "validation" in [samples.column("split")[row] for row in labelled]
     trainable = len(rows_of(samples, "train", labelled=True))

@@ -21,6 +21,8 @@ from htr_ssl.layout.xml import root_kind
 READERS = "htr_ssl.data.readers"
 LOOKED = 200
 """Images without text of which the size is looked at, to know pages from lines."""
+PAGED = ("scans", "transcribed")
+"""Readers that read every page of a TIFF file."""
 PAGE, PAGE_RATIO = 600, 0.6
 """Least side [px] and least height in widths of an image that is taken for a page; half a spread has 0.7."""
 _TEXTS = re.compile(r"(readme|license|licence|copying|citation|changelog|requirements|dataset_infos?)\b", re.IGNORECASE)
@@ -43,9 +45,9 @@ def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sam
     chosen = reader or _detect(root)
     samples: Samples = chosen.read(root, level)
     name = chosen.__name__.rpartition(".")[2]
-    if reader is None and root.is_dir():
+    if reader is None and root.is_dir() and not hasattr(chosen, "FIRST"):
         samples.problems += unread(root, name)
-    samples.problems += left_out(root) + (further_pages(samples) if name != "scans" else [])
+    samples.problems += left_out(root) + (further_pages(samples) if name not in PAGED else [])
     if reader is None and name == "images":
         samples.notes += _no_lines(samples)
     samples.notes += _one_split(samples)
@@ -146,10 +148,11 @@ def _one_split(samples: Samples) -> list[str]:
 
 
 def _detect(root: Path) -> ModuleType:
-    """The one reader that knows the source; readers marked FALLBACK count only if no other does."""
+    """The one reader that knows the source; one marked FIRST comes before all others, FALLBACK after them."""
     modules = {name: plugins.load(READERS, name) for name in plugins.names(READERS)}
-    for fallback in (False, True):
-        able = [name for name, module in modules.items() if getattr(module, "FALLBACK", False) == fallback]
+    ranks = {name: hasattr(module, "FALLBACK") - hasattr(module, "FIRST") for name, module in modules.items()}
+    for rank in (-1, 0, 1):
+        able = [name for name in modules if ranks[name] == rank]
         found = [name for name in able if modules[name].detect(root)]
         if len(found) > 1:
             raise UserError(

@@ -36,7 +36,8 @@ class Entry:
         source: which page of which file this is.
         key: what it was read from and with; another key asks for another reading.
         written: formats that hold the reading of `key`.
-        files: path below `out` -> SHA-256 of what was written there, and its format.
+        files: path below `out` -> SHA-256 of what was written there, its format, and `page` as it was then, if it
+            was read anew since.
         sources: name, size, time of change [ns] and SHA-256 of each file it was read from.
         page: content of the page as the format json has it, or None.
         facts: what the summary says of it.
@@ -59,7 +60,7 @@ class Entry:
         path = out / HOME / kind / name.with_name(f"{name.name}.json")
         entry = cls(path, out)
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = json.loads(path.read_text(encoding="utf-8-sig"))
             for key in _STORED:
                 setattr(entry, key, stored[key])
         except (OSError, ValueError, KeyError, TypeError):
@@ -95,6 +96,16 @@ class Entry:
             if path.is_file() and digest_of(path) not in self._own(relative):
                 found.append((known["format"], path))
         return sorted(found, key=lambda pair: (pair[1].stat().st_mtime_ns, str(pair[1])))
+
+    def renew(self, page: str) -> None:
+        """Takes a new reading; files that somebody changed keep the one that they were written from."""
+        for _, path in self.edited():
+            self.files[self._relative(path)].setdefault("page", self.page or "")
+        self.page = page
+
+    def reading_of(self, path: Path) -> str:
+        """Content of the page, as the format json has it, when a file was written."""
+        return self.files.get(self._relative(path), {}).get("page") or self.page or ""
 
     def put(self, contents: Mapping[str, tuple[Path, bytes]], overwrite: bool = False) -> Kept:
         """Writes files and remembers them.

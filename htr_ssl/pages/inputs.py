@@ -16,9 +16,9 @@ from htr_ssl.archives.members import Member, as_folder, left_out
 from htr_ssl.data.page_images import is_pdf, page_count
 from htr_ssl.errors import UserError
 from htr_ssl.folders import files, is_image, natural
+from htr_ssl.layout.ledger import HOME
 from htr_ssl.layout.xml import FOLDERS, is_page_xml, read_xml, root_kind
 from htr_ssl.pages import iiif
-from htr_ssl.pages.ledger import HOME
 from htr_ssl.partners import pair
 
 STAMP = ".htr-ssl.json"

@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from htr_ssl import plugins
 from htr_ssl.data.page_images import is_pdf, page_image
 from htr_ssl.errors import UserError
+from htr_ssl.layout.corrections import corrected, read
 from htr_ssl.layout.document import Made, Page
+from htr_ssl.layout.ledger import Entry
 from htr_ssl.layout.xml import read_xml
 from htr_ssl.pages.formats import json as stored
 from htr_ssl.pages.inputs import Job, source_of
-from htr_ssl.pages.ledger import Entry
 from htr_ssl.pages.one_page import Options, ReadLines, Segment, read_page
 from htr_ssl.pages.outcome import Result
 
@@ -92,9 +92,10 @@ def _one(task: Task, job: Job, name: Path) -> Result:
     start = time.perf_counter()
     notes: list[str] = []
     if again and not entry.written:  # a run was stopped before it had written anything of this reading
-        page = _as_read(entry, _image_of(job), job)
+        page = _placed(read(entry, _image_of(job)), job)
     elif again:
-        page, notes = _as_corrected(entry, task.writers, _image_of(job), job)
+        found = corrected(entry, _image_of(job))
+        page, notes = _placed(found.page, job), list(found.notes)
     else:
         page = read_page(job, task.segment, task.read_lines, task.options)
         if not page.lines:
@@ -111,7 +112,7 @@ def _one(task: Task, job: Job, name: Path) -> Result:
     contents = {kind: (path, _content(kind, task.writers, page, path.parent)) for kind, path in missing.items()}
     if not again:
         entry.source, entry.key, entry.sources, entry.written = source_of(job, task.out), key, sources, []
-        entry.page = content.decode("utf-8")
+        entry.renew(content.decode("utf-8"))
         entry.facts = {
             "lines": len(page.lines),
             "left_out": page.left_out,
@@ -178,40 +179,8 @@ def _sources(job: Job) -> list[Path]:
     return [path for path in (_image_of(job), job.xml) if path is not None and path.exists()]
 
 
-def _as_read(entry: Entry, image: Path, job: Job) -> Page:
-    """The page that was read."""
-    page = stored.read((entry.page or "").encode("utf-8", "surrogatepass"), image)
+def _placed(page: Page, job: Job) -> Page:
+    """A page that was read before, as that of a job."""
     page.number = job.frame
     page.xml = job.xml if ", lines of " in (page.made.settings if page.made else "") else None
     return page
-
-
-def _as_corrected(entry: Entry, writers: dict[str, ModuleType], image: Path, job: Job) -> tuple[Page, list[str]]:
-    """The page that was read, with the text of the files that somebody corrected, and what could not be taken over."""
-    page = _as_read(entry, image, job)
-    notes = []
-    known = {name: i for i, name in enumerate(line.id for line in page.lines)}
-    before = [" ".join((line.text or "").split()) for line in page.lines]
-    for name, path in entry.edited():
-        module = writers.get(name) or (plugins.load("htr_ssl.pages.formats", name) if name != PICTURE else None)
-        reads = getattr(module, "texts", None)
-        if reads is None:
-            continue
-        try:
-            texts = reads(path)
-        except (UserError, OSError) as error:
-            notes.append(str(error))
-            continue
-        pairs = texts.items() if isinstance(texts, dict) else ()
-        if isinstance(texts, dict) and all(own in known for own, _ in pairs):
-            places = {known[own]: text for own, text in pairs}
-        elif len(texts) == len(page.lines):
-            places = dict(enumerate(texts.values() if isinstance(texts, dict) else texts))
-        else:
-            notes.append(f"{path}: it has {len(texts)} lines, the page {len(page.lines)}; its text is not taken over")
-            continue
-        for place, text in places.items():
-            if text != before[place]:
-                line = page.lines[place]
-                line.text, line.words, line.confidence = text, [], None
-    return page, notes

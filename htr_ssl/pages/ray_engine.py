@@ -17,7 +17,7 @@ from typing import Any
 
 from htr_ssl import __version__
 from htr_ssl.errors import UserError
-from htr_ssl.pages.ledger import HOME
+from htr_ssl.layout.ledger import HOME
 from htr_ssl.pages.outcome import Result
 from htr_ssl.pages.page_task import Item, Task, safely
 

@@ -11,7 +11,7 @@ from typing import Any
 from htr_ssl import webpage
 from htr_ssl.errors import UserError
 from htr_ssl.layout.document import Made
-from htr_ssl.pages.ledger import Entry
+from htr_ssl.layout.ledger import Entry
 from htr_ssl.pages.outcome import Result
 
 NAME = "summary"

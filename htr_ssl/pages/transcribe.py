@@ -18,10 +18,10 @@ from htr_ssl import __version__, plugins
 from htr_ssl.errors import UserError
 from htr_ssl.files import write_json
 from htr_ssl.layout.document import Made
+from htr_ssl.layout.ledger import Entry, gone
 from htr_ssl.pages import segmenters
 from htr_ssl.pages import summary as summaries
 from htr_ssl.pages.inputs import STAMP, Job, find_pages, names_of, source_of
-from htr_ssl.pages.ledger import Entry, gone
 from htr_ssl.pages.one_page import Options, ReadLines
 from htr_ssl.pages.outcome import Outcome, Progress, Result
 from htr_ssl.pages.page_task import Item, Task, planned, safely

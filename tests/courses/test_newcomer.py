@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from htr_ssl.cli import app
 from htr_ssl.courses import course, schedule
 from htr_ssl.data import synthetic
+from htr_ssl.data.splits import subsets
 from htr_ssl.handwriting.page import page
 
 ROOT = Path(__file__).parents[2]
@@ -23,10 +24,17 @@ def commands(text: str, around: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in block.splitlines()]
 
 
+def shorten(monkeypatch):
+    """Makes of the hour twenty updates."""
+    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 20)
+    monkeypatch.setattr(course, "_speed", lambda config: 50.0)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_learn_and_transcribe_on_a_folder(tmp_path, monkeypatch):
     """With the recognizer that comes with the package; only the hour is shortened, to twenty updates."""
+    shorten(monkeypatch)
     front = commands((ROOT / "README.md").read_text(encoding="utf-8"), "htr-ssl learn lines")
     guide = commands((ROOT / "docs/learn.md").read_text(encoding="utf-8"), "htr-ssl learn lines")
     assert front[0] == guide[0]
@@ -39,8 +47,6 @@ def test_learn_and_transcribe_on_a_folder(tmp_path, monkeypatch):
             (tmp_path / f"lines/{number + 1:04d}.gt.txt").write_text(f"{sample.text}\n", encoding="utf-8")
     Image.fromarray(page(1, lines=3, width=700)[0]).save(tmp_path / "scans/001.jpg")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 20)
-    monkeypatch.setattr(course, "_speed", lambda config: 50.0)
 
     learnt = CliRunner().invoke(app, [*front[0], "--threads", "1", "--device", "cpu", "-q"])
     assert learnt.exit_code == 0, learnt.output
@@ -62,3 +68,33 @@ def test_learn_and_transcribe_on_a_folder(tmp_path, monkeypatch):
         written = {path.suffix for path in (tmp_path / f"{target}{place}").rglob("001*") if path.stat().st_size}
         assert wanted <= written, written
     assert (tmp_path / "text0/001.txt").read_text(encoding="utf-8") == (tmp_path / "text1/001.txt").read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_learn_from_pages_that_were_corrected(tmp_path, monkeypatch):
+    """Scans alone: read, correct one page, learn, read again; what was corrected stays."""
+    shorten(monkeypatch)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    first, *again = commands(text, "htr-ssl learn text")
+    assert [first, *again] == commands((ROOT / "docs/learn.md").read_text(encoding="utf-8"), "htr-ssl learn text")
+    (tmp_path / "scans").mkdir()
+    for number in (1, 2, 3):
+        Image.fromarray(page(number, lines=4, width=700)[0]).save(tmp_path / f"scans/{number}.jpg")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, first)
+    assert done.exit_code == 0, done.output
+    path = tmp_path / "text/2.txt"
+    mine = "".join(f"{line} mein\n" for line in path.read_text(encoding="utf-8").splitlines())
+    path.write_text(mine, encoding="utf-8")
+    for command in again:
+        options = ["--threads", "1", "--device", "cpu", "-q"] if command[0] == "learn" else []
+        done = CliRunner().invoke(app, [*command, *options])
+        assert done.exit_code == 0, done.output
+    learnt = subsets.read(tmp_path / "runs/learn/subset.txt")
+    assert len(learnt) == len(mine.splitlines())
+    assert {name.partition("/")[0] for name in learnt} == {"2"}
+    with (tmp_path / "runs/learn/readings.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["page"] for row in csv.DictReader(file)} == {"1", "3"}
+    assert path.read_text(encoding="utf-8") == mine
+    assert (tmp_path / "text/2.new.txt").exists()

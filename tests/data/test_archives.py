@@ -59,7 +59,7 @@ def test_every_layout_reads_in_an_archive_as_in_its_folder(name, top, tmp_path):
     build(root)
     for suffix in ("zip", "tar.gz") if top else ("tar",):
         packed = pack(root, tmp_path / f"data.{suffix}", top)
-        if reader in ("parquet", "lmdb"):
+        if reader in ("parquet", "lmdb", "transcribed"):
             with pytest.raises(UserError, match="within an archive; take it out"):
                 read(packed, "auto", level)
             continue

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from htr_ssl import plugins
+from htr_ssl.layout import ledger
 from htr_ssl.layout.document import Line
-from htr_ssl.pages import ledger
 from htr_ssl.pages.one_page import Options
 from htr_ssl.pages.transcribe import transcribe
 
