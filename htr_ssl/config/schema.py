@@ -413,8 +413,10 @@ class TableConfig(Strict):
     transductive: bool = False
     """Keep copies of validation and test images among the unlabelled ones; caption and model files then say so."""
     matched: bool = True
-    """Where a row has a self-supervised method: a further row, supervised for as many passes through the encoder as
-    the most expensive of them needs, pretraining included."""
+    """Where a row has a self-supervised method: a further row, supervised until as much image has gone through the
+    encoder as in the most expensive of them, pretraining included."""
+    matched_steps: int | None = Field(None, ge=1)
+    """Steps of that row's fine-tuning, computed and written down when a table is begun; leave it out."""
     interval_unit: Unit | None = None
     """What is resampled as a whole for intervals and p-values; null = the coarsest of writer, page and sample that is
     known and has five members at least in the split that is reported."""

@@ -189,8 +189,8 @@ def _compute(table: Table) -> list[str]:
     if plan.is_matched(table.config, MATCHED):
         steps = plan.matched_steps(table.config)
         parts.append(
-            f"the row {MATCHED} has as many passes as the most expensive row: no stages, {steps} steps of fine-tuning "
-            "with the same schedule stretched"
+            f"the row {MATCHED} sends as much image (passes × mean width) through the encoder as the most expensive "
+            f"row: no stages, {steps} steps of fine-tuning with the same schedule stretched"
         )
     return parts
 

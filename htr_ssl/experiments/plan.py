@@ -16,6 +16,7 @@ Layout of a table's folder::
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -206,11 +207,18 @@ def is_matched(config: TableConfig, row: str) -> bool:
 
 
 def matched_steps(config: TableConfig) -> int:
-    """Steps of supervised training with as many passes through the encoder as the most expensive row has."""
+    """Steps of supervised training that send as much image through the encoder as the most expensive row does.
+
+    Raises:
+        UserError: images whose width counts cannot be read.
+    """
     from htr_ssl.experiments import budget
 
-    most = max(budget.passes(stages, config.encoder, config.data) for stages in config.rows.values())
-    return config.train.steps + -(-most // config.train.batch_size)
+    if config.matched_steps is not None:
+        return config.matched_steps
+    width = budget.width_ratio(config.unlabelled, config.data)
+    most = max(budget.passes(stages, config.encoder, config.data, width) for stages in config.rows.values())
+    return config.train.steps + math.ceil(most / config.train.batch_size)
 
 
 def cell_hash(config: TableConfig, cell: Cell) -> str:

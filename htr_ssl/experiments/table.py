@@ -18,7 +18,7 @@ from htr_ssl.data.splits.splitting import refuse_mixed
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import compute, final_runs, plan, render, stages
 from htr_ssl.experiments.evaluate import RESULT, Prediction, evaluate, grouping, labelled_rows
-from htr_ssl.experiments.rows import rows
+from htr_ssl.experiments.rows import matched, rows
 from htr_ssl.experiments.statistics import Cell, Table, summarise
 from htr_ssl.files import sha256, write_json, write_text
 
@@ -37,12 +37,13 @@ def run(config: TableConfig, out: Path, progress: bool = True) -> Table:
         progress: print a line per cell and the trainings' bars.
 
     Raises:
-        UserError: the configuration asks for something impossible, or the data has no test labels.
+        UserError: the configuration asks for something impossible, or the data cannot be read or has no test labels.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same call continues.
     """
     out = Path(out).resolve()
-    text = dump_config(config)
     plan.check(config)
+    config = _with_matched_steps(config)
+    text = dump_config(config)
     facts, sources = _check_data(config, out)
     write_text(out / plan.CONFIG, text)
     for cell in plan.plan(config, out):
@@ -61,6 +62,19 @@ def run(config: TableConfig, out: Path, progress: bool = True) -> Table:
             render.write(table)
     render.write(table)
     return table
+
+
+def _with_matched_steps(config: TableConfig) -> TableConfig:
+    """The configuration with the steps of the row of the same compute in it, so that nobody needs the data for them."""
+    if not matched(config):
+        return config.model_copy(update={"matched_steps": None})
+    steps = plan.matched_steps(config.model_copy(update={"matched_steps": None}))
+    if config.matched_steps not in (None, steps):
+        raise UserError(
+            f"matched_steps: the row of the same compute has {steps} steps, not {config.matched_steps}; leave it out, "
+            "or have no such row (matched=false)"
+        )
+    return config.model_copy(update={"matched_steps": steps})
 
 
 def collect(out: Path) -> Table:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from handmade import draw, write_words
+from PIL import Image
 
 from htr_ssl import model_file
 from htr_ssl.config import DataConfig, FinetuneConfig, PluginConfig, PretrainConfig, Stage, TableConfig
@@ -418,9 +419,9 @@ def test_a_supervised_row_of_the_same_compute_stands_beside_methods(words, tmp_p
     cost = {cell.row: cell.result["cost"]["encoder_passes"] for cell in done.cells}
     assert cost == {"supervised": 8, "masked": 16, "byol": 40, MATCHED: 40}
     text = render.markdown(done)
-    assert (
-        f"row {MATCHED} has as many passes as the most expensive row: no stages, 10 steps".replace("_", "\\_") in text
-    )
+    said = f"row {MATCHED} sends as much image (passes × mean width) through the encoder as the most expensive row"
+    assert said.replace("_", "\\_") in text
+    assert "no stages, 10 steps of fine-tuning" in text
     assert "| per cell | encoder passes | images seen | device seconds |" in text
     assert "device seconds" in report.table(done)
     assert "| byol | 40 | 24 | " in text
@@ -430,6 +431,33 @@ def test_a_supervised_row_of_the_same_compute_stands_beside_methods(words, tmp_p
     for without in ({"rows": {"supervised": []}}, {"probes": ["linear"]}, {"matched": False}):
         cells = plan.plan(make(words, **({"rows": rows, "matched": True} | without)), tmp_path)
         assert MATCHED not in {cell.row for cell in cells}
+
+
+@quiet
+def test_the_matched_row_counts_how_wide_images_are(words, tmp_path):
+    """Images twice as wide are twice the work; the steps are written down, so that later no data is needed."""
+    found = pq.read_table(words).to_pylist()
+    for number, row in enumerate(found):
+        with Image.open(io.BytesIO(row["image"]["bytes"])) as image:
+            pair = Image.new("L", (2 * image.width, image.height))
+            pair.paste(image, (0, 0))
+            pair.paste(image, (image.width, 0))
+        buffer = io.BytesIO()
+        pair.save(buffer, "PNG")
+        row |= {"image": {"bytes": buffer.getvalue(), "path": f"wide{number}.png"}, "text": None, "split": "train"}
+    wide = tmp_path / "wide.parquet"
+    pq.write_table(pa.Table.from_pylist(found, pq.read_schema(words)), wide)
+    config = make(words, matched=True, unlabelled=data(wide))
+    narrow = plan.matched_steps(make(words, matched=True))
+    assert narrow == TRAIN["steps"] + 2
+    assert plan.matched_steps(config) in (TRAIN["steps"] + 4, TRAIN["steps"] + 5)
+    done = table.run(config, tmp_path / "table", progress=False)
+    assert not done.failed
+    assert done.config.matched_steps == plan.matched_steps(config)
+    wide.unlink()
+    assert len(table.collect(tmp_path / "table").summaries) == 3
+    with pytest.raises(UserError, match=r"matched_steps: .* leave it out"):
+        table.run(make(words, matched=True, matched_steps=77), tmp_path / "other", progress=False)
 
 
 def test_the_matched_row_is_fine_tuned_only(words, tmp_path):
