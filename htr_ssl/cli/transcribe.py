@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from htr_ssl import plugins
 from htr_ssl.cli.show import fail, named, note
 from htr_ssl.errors import UserError
 
@@ -99,8 +98,7 @@ def transcribe(
     for path, other in outcome.kept:
         new = f"; the new one is {other.name}" if other is not None else ""
         note(f"{path}: you changed this file, it stays{new}", "yellow")
-    kept = [path for path, _ in outcome.kept]
-    for older in sorted({older for path in kept for older in _older(path, formats)} - set(kept)):
+    for older in outcome.older:
         note(f"{older}: it still has the text from before your change; remove it to have it made anew", "yellow")
     given_lines = [result.given for result in outcome.results if result.given]
     if given_lines:
@@ -114,18 +112,6 @@ def transcribe(
     note(f"{out}: {len(outcome.done)} page(s) {verb}, {len(outcome.skipped)} skipped (done before)")
     total = len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
     fail([named(path, text) for path, text in outcome.failed], total)
-
-
-def _older(path: Path, formats: list[str]) -> list[Path]:
-    """Files of the same page in the other formats that are older than this one."""
-    endings: list[str] = [plugins.load("htr_ssl.pages.formats", name).EXTENSION for name in formats]
-    for ending in sorted(endings, key=len, reverse=True):
-        if path.name.endswith(ending):
-            stem = path.name.removesuffix(ending)
-            others = [path.with_name(stem + other) for other in endings if other != ending]
-            changed = path.stat().st_mtime_ns
-            return [other for other in others if other.exists() and other.stat().st_mtime_ns < changed]
-    return []
 
 
 @contextmanager
