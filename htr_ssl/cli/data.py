@@ -44,8 +44,8 @@ Source = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
 Target = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="File to write.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")]
 LevelOption = Annotated[Level, typer.Option(help="What one image shows.")]
-Format = Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Format = Annotated[str, typer.Option(help="Format of DATA; see `htr-ssl formats`.")]
+Seed = Annotated[int, typer.Option(help="Number that all random choices follow from.")]
 Splits = Annotated[
     str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
 ]
@@ -80,7 +80,7 @@ def synth(
 
 @data.command("import")
 def import_(
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help="Reader of DATA, or auto; see `htr-ssl formats`.")],
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="Format of DATA, or auto; see `htr-ssl formats`.")],
     source: Source,
     out: Target,
     level: LevelOption = Level.line,
@@ -130,7 +130,7 @@ def words(
     out: Target,
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out words below; 0 keeps all.")] = 0.1,
     format: Format = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="What computes: auto, cpu, cuda, cuda:1 or mps (Apple).")] = "auto",
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
@@ -170,7 +170,7 @@ def stackmix(
     height: Annotated[int, typer.Option(min=0, help="Of the lines [px]; 0 = that of MODEL.")] = 0,
     seed: Seed = 0,
     format: Format = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="What computes: auto, cpu, cuda, cuda:1 or mps (Apple).")] = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Set words of transcribed train lines side by side as new lines with their text (StackMix).

@@ -23,20 +23,22 @@ def transcribe(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
     format: Annotated[str, typer.Option(help="What to write; see `htr-ssl formats`.")] = "txt",
-    segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "learned",
+    segmenter: Annotated[str, typer.Option(help="Line finder; see `htr-ssl formats`.")] = "learned",
     lines: Annotated[
         str, typer.Option(help="given: those of PAGE and ALTO files where there are any; found: always find them.")
     ] = "given",
-    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out lines that are less sure.")] = 0.0,
-    keep_junk: Annotated[bool, typer.Option("--keep-junk", help="Keep found lines that hold no certain text.")] = False,
+    min_confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out lines whose confidence is lower.")
+    ] = 0.0,
+    keep_junk: Annotated[bool, typer.Option("--keep-junk", help="Keep stains and edges that look like lines.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace also files that somebody changed.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Pages at a time; 0 = one per core.")] = 0,
     engine: Annotated[str, typer.Option(help="local: this machine; ray: all machines of a Ray cluster.")] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which pages would be read.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="What computes: auto, cpu, cuda, cuda:1 or mps (Apple).")] = "auto",
     language_model: Annotated[
         str,
-        typer.Option("--lm", metavar="FILE", help="Language model: auto = the model's own; none; .safetensors, .arpa."),
+        typer.Option("--lm", metavar="FILE", help="Language model: auto = the model's own; none; or a file."),
     ] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")] = False,
 ) -> None:
