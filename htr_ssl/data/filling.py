@@ -36,7 +36,7 @@ def look_up(samples: Samples, path: Path) -> Table:
     """
     places = {str(name): row for row, name in enumerate(samples.column("id"))}
     found, problems = texts(path, places)
-    table = Table(problems=problems)
+    table, rows = Table(problems=problems), dict[int, None]()
     for place, name, text in found:
         row, text = places.get(name), clean_text(text) or ""
         if row is None:
@@ -44,8 +44,9 @@ def look_up(samples: Samples, path: Path) -> Table:
         elif table.texts.get(row, text) != text and text:
             table.problems.append(f"{place}: {name} has another text further up; the row is left out")
         else:
-            table.rows += [row] if row not in table.rows else []
+            rows[row] = None
             table.texts |= {row: text} if text else {}
+    table.rows = list(rows)
     if not table.rows:
         raise UserError(f"{path}: it has no id of a {samples.level} of the data; {EXPECTED}")
     return table
