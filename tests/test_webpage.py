@@ -40,6 +40,22 @@ def test_text_is_escaped_and_parts_are_not():
     assert "<pre>&lt;script" in page
 
 
+def test_tables_fit_the_page():
+    """Cells wrap, and a table that is still too wide scrolls in its own box."""
+    grids = [("", ["a"] * 9, [[type("Entry", (), {"text": "31.2 ± 1.0 [28.0, 34.4]", "bold": False})] * 9])]
+    tables = [
+        part("results", grids=grids, costs=[(["b"], [["1"]])], caption="c"),
+        part("values", rows=[("k", "v")], head=("", "")),
+    ]
+    page = render("report.html", title="t", sections=[{"title": "t", "parts": tables}])
+    root = etree.fromstring(page.removeprefix("<!DOCTYPE html>").encode())
+    assert "nowrap" not in root.findtext("head/style")
+    assert ".scroll { overflow-x: auto; }" in root.findtext("head/style")
+    found = list(root.iter("table"))
+    assert len(found) == 3
+    assert all(any(above.get("class") == "scroll" for above in table.iterancestors("div")) for table in found)
+
+
 def test_a_value_that_is_missing_is_an_error():
     with pytest.raises(UndefinedError):
         render("report.html", title="x")

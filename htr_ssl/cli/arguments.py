@@ -16,7 +16,7 @@ Given = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[CONFIG.yaml] [KEY=VALUE]…",
-        help="A file with what differs from the recipe, and values that replace it; see `htr-ssl show`.",
+        help="A file of options and single ones, such as data.source=lines; `htr-ssl show` lists all.",
         show_default=False,
     ),
 ]

@@ -31,19 +31,24 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Handwritten text recognition when almost nothing is transcribed.\n\n"
-    "Images without text → pretrain → a few labels → finetune → evaluate, table, transcribe. "
-    "Start with: htr-ssl quickstart",
+    "With scans: htr-ssl transcribe reads them, you correct some pages, htr-ssl learn learns from those. With lines of "
+    "which some are transcribed: htr-ssl learn. To see it work: htr-ssl quickstart.\n\n"
+    "Step by step: images without text → pretrain → a few labels (texts) → finetune → evaluate, table, transcribe. "
+    "docs/glossary.md explains the words.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run. [default: runs/NAME]")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder for all that it makes. [default: runs/NAME, as name=NAME says]"),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[str, typer.Option(help="What computes: auto, cpu, cuda, cuda:1 or mps (Apple).")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model's file that finetune wrote, or its name.")]
 LanguageModel = Annotated[
-    str, typer.Option("--lm", metavar="FILE", help="Language model: auto = the model's own; none; .safetensors, .arpa.")
+    str, typer.Option("--lm", metavar="FILE", help="Language model: auto = the model's own; none; or a file.")
 ]
 
 
@@ -62,7 +67,7 @@ def quickstart(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything it makes.")] = Path(
         "htr-ssl-quickstart"
     ),
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Number that all random choices follow from.")] = 0,
 ) -> None:
     """Go the whole way once on synthetic handwriting: pretrain, fine-tune, table, transcribed page.
 
@@ -114,9 +119,10 @@ def table(
     final: Annotated[bool, typer.Option("--final", help="Score the test split, once, and write down when.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train and score rows × fractions × seeds → Markdown, CSV, LaTeX and a picture.
+    """Compare ways of training: rows × shares of the labels × seeds → Markdown, CSV, LaTeX and a picture.
 
-    Goes cell by cell; the same command continues where it was stopped and repeats cells that failed.
+    Each is trained and scored, cell by cell; the same command continues where it was stopped and repeats cells that
+    failed.
 
     The validation split is scored until `--final`. Beside every score stands its 95 % interval over writers, else pages
     (`interval_unit`), and over seeds; p-values against the baseline are plain and corrected for the rows of a column
@@ -141,15 +147,22 @@ def table(
 @app.command(rich_help_panel="Measure")
 def evaluate(
     model: Model,
-    source: Annotated[str | None, typer.Argument(metavar="DATA", help="Other data than the model's own.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help="Lines with text to score it on. [default: those of its training]"),
+    ] = None,
     split: Annotated[str, typer.Option(help="train, validation, test, or all of DATA.")] = "test",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for result.json and predictions.csv.")] = None,
-    format: Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")] = "auto",
+    format: Annotated[str, typer.Option(help="Format of DATA; see `htr-ssl formats`.")] = "auto",
     splits: Annotated[
         str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
     ] = None,
     interval_unit: Annotated[
-        str | None, typer.Option(metavar="UNIT", help="writer, page or sample. [default: the coarsest that is known]")
+        str | None,
+        typer.Option(
+            metavar="UNIT",
+            help="What intervals take as a whole: writer, page or sample. [default: the coarsest that is known]",
+        ),
     ] = None,
     pages: Annotated[
         bool, typer.Option("--pages", help="DATA are whole pages, PAGE or ALTO with text: find the lines too.")
@@ -162,7 +175,9 @@ def evaluate(
     language_model: LanguageModel = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all free cores.")] = 0,
 ) -> None:
-    """Score a model: WAcc, CER and WER with 95 % intervals, and its commonest confusions.
+    """Score a model: wrong characters (CER), wrong and right words (WER, WAcc), and what it confuses most.
+
+    The range beside a figure is where that of other pages of the same kind would lie, in 95 of 100 cases.
 
     With a language model it says both: with and without. The weights of one from a file are chosen on validation.
 

@@ -44,8 +44,8 @@ Source = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
 Target = Annotated[Path, typer.Argument(metavar="OUT.parquet", help="File to write.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")]
 LevelOption = Annotated[Level, typer.Option(help="What one image shows.")]
-Format = Annotated[str, typer.Option(help="Reader of DATA; see `htr-ssl formats`.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Format = Annotated[str, typer.Option(help="Format of DATA; see `htr-ssl formats`.")]
+Seed = Annotated[int, typer.Option(help="Number that all random choices follow from.")]
 Splits = Annotated[
     str | None, typer.Option(metavar="NAME", help="Published split to divide DATA by; see `htr-ssl splits`.")
 ]
@@ -80,7 +80,7 @@ def synth(
 
 @data.command("import")
 def import_(
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help="Reader of DATA, or auto; see `htr-ssl formats`.")],
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="Format of DATA, or auto; see `htr-ssl formats`.")],
     source: Source,
     out: Target,
     level: LevelOption = Level.line,
@@ -130,7 +130,7 @@ def words(
     out: Target,
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out words below; 0 keeps all.")] = 0.1,
     format: Format = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="What computes: auto, cpu, cuda, cuda:1 or mps (Apple).")] = "auto",
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
@@ -170,7 +170,7 @@ def stackmix(
     height: Annotated[int, typer.Option(min=0, help="Of the lines [px]; 0 = that of MODEL.")] = 0,
     seed: Seed = 0,
     format: Format = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="What computes: auto, cpu, cuda, cuda:1 or mps (Apple).")] = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Set words of transcribed train lines side by side as new lines with their text (StackMix).
@@ -294,20 +294,67 @@ def split(
 
 
 @data.command()
+def fill(
+    source: Source,
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV or TSV with the columns id and text.")],
+    out: Target,
+    level: LevelOption = Level.line,
+    format: Format = "auto",
+    strict: Strict = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put texts that you wrote into a table, such as next.csv of `learn`, into the data that they belong to.
+
+    Writes a new Parquet file: all images of DATA, with the texts of the table where it has one. Rows without a text
+    change nothing; ids that DATA does not have are named.
+
+    Example: `htr-ssl data fill lines.parquet runs/learn/next.csv more.parquet`
+    """
+    from htr_ssl.bars import rows_bar
+    from htr_ssl.data import filling, importing
+    from htr_ssl.data.reading import read
+
+    samples = read(source, format, level.value)
+    found = filling.look_up(samples, table)
+    before = samples.column("text")
+    changed = sum(before[row] not in (None, text) for row, text in found.texts.items())
+    view = filling.filled(samples, found)
+    view.problems += found.problems
+    with rows_bar(quiet) as progress:
+        outcome = importing.write(view, out, progress=progress)
+    note(f"{out}: {outcome.rows} {level.value}s, {outcome.labelled} with text; {len(found.texts)} are from {table}")
+    if changed:
+        note(f"{changed} of them had another text before")
+    if empty := len(found.rows) - len(found.texts):
+        note(f"{empty} row(s) of {table} have no text yet")
+    _left_out(outcome, strict)
+
+
+@data.command()
 def show(
     source: Source,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write (PNG).")] = Path("sheet.png"),
     samples: Annotated[int, typer.Option(min=1, help="Number of images on the sheet.")] = 30,
+    only: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Show the images whose ids this table has, all and large; see data fill."),
+    ] = None,
     level: LevelOption = Level.line,
     format: Format = "auto",
     seed: Seed = 0,
 ) -> None:
-    """Put random images with their text on one picture.
+    """Put random images, or those that a table names, with their text or id on one picture.
 
     Example: `htr-ssl data show words.parquet --out sheet.png`
     """
+    from htr_ssl.data import filling
     from htr_ssl.data.reading import read
     from htr_ssl.look.sheet import sheet
 
-    sheet(read(source, format, level.value), out, samples, seed)
+    found = read(source, format, level.value)
+    if only is None:
+        sheet(found, out, samples, seed)
+    else:
+        rows = filling.look_up(found, only).rows
+        sheet(filling.chosen(found, rows), out, len(rows), seed, large=True)
     say(out)

@@ -21,12 +21,14 @@ def learn(
     hours: Annotated[float, typer.Option(help="About how long it may take.")] = 1.0,
     start: Annotated[str, typer.Option(help="Recognizer to start from: a name, a file, or none.")] = "base",
     fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the labels to use, to try how far fewer would go.")
+        float, typer.Option(min=0, max=1, help="Share of your texts to use, to try how far fewer would go.")
     ] = 1.0,
     format: Annotated[str, typer.Option(help="How DATA is read; see `htr-ssl formats`.")] = "auto",
     level: LevelOption = Level.line,
-    seed: Annotated[int, typer.Option(help="Seed of subset and trainings; held-out lines stay the same.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    seed: Annotated[
+        int, typer.Option(help="Number that random choices follow from; the lines to score by stay the same.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="What computes: auto, cpu, cuda, cuda:1 or mps (Apple).")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = as many as are fastest.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")] = False,
 ) -> None:
@@ -37,7 +39,7 @@ def learn(
 
     The folder holds `model.safetensors` (language model included), `result.json` (the score), `readings.csv` (the
     untranscribed lines, read; a part of them if there are too many for the time) and `next.csv` (the lines to
-    transcribe next).
+    transcribe next; `htr-ssl data fill` puts their texts into DATA).
 
     Example: `htr-ssl learn lines --hours 1`, then `htr-ssl transcribe runs/learn/model.safetensors scans --out text`
     """

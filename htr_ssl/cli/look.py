@@ -54,7 +54,7 @@ def neighbours(
     images: Annotated[int, typer.Option(min=2, help="Most images compared; of more, some are drawn.")] = 5000,
     other_pages: Annotated[bool, typer.Option("--other-pages", help="Leave out images of the query's page.")] = False,
     format: Format = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="What computes: auto, cpu, cuda, cuda:1 or mps (Apple).")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the choices and of the random encoder.")] = 0,
     quiet: Quiet = False,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from htr_ssl.cli.show import note, say, table
 from htr_ssl.errors import UserError
 
-models = typer.Typer(help="Models by name: what there is, fetching one, a card of one's own.", no_args_is_help=True)
+models = typer.Typer(help="List models, fetch one by its name, describe your own.", no_args_is_help=True)
 
 
 @models.command("list")
@@ -94,7 +94,7 @@ def card(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Name of a model, or its file.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write, such as README.md.")] = None,
 ) -> None:
-    """Show a model's card, or write the beginning of one: front matter for Hugging Face and HTRMoPo, facts, TODOs.
+    """Show a model's card, or begin one to publish it (Hugging Face, HTRMoPo): known facts, and gaps to fill in.
 
     The scores come from result.json beside the model, which `evaluate --out` writes.
 

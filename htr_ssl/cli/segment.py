@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from htr_ssl.pages.finder.page_scores import Result
 
 segment = typer.Typer(
-    help="Find lines: train the line finder on own pages, measure finders.",
+    help="Teach the line finder your own pages, and measure line finders.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -28,7 +28,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the finder, its figures and overlays.")],
     start: Annotated[Path | None, typer.Option(help="Finder to begin with. [default: the shipped one]")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser; more pages need more.")] = 120,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Number that all random choices follow from.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")] = False,
 ) -> None:
     """Teach the line finder your own kind of pages: 3 to 30 of them with the lines marked, in minutes.

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from htr_ssl import plugins
 from htr_ssl.cli.show import fail, named, note
 from htr_ssl.errors import UserError
 
@@ -24,20 +23,22 @@ def transcribe(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the transcriptions.")],
     format: Annotated[str, typer.Option(help="What to write; see `htr-ssl formats`.")] = "txt",
-    segmenter: Annotated[str, typer.Option(help="What finds the lines; see `htr-ssl formats`.")] = "learned",
+    segmenter: Annotated[str, typer.Option(help="Line finder; see `htr-ssl formats`.")] = "learned",
     lines: Annotated[
         str, typer.Option(help="given: those of PAGE and ALTO files where there are any; found: always find them.")
     ] = "given",
-    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out lines that are less sure.")] = 0.0,
-    keep_junk: Annotated[bool, typer.Option("--keep-junk", help="Keep found lines that hold no certain text.")] = False,
+    min_confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out lines whose confidence is lower.")
+    ] = 0.0,
+    keep_junk: Annotated[bool, typer.Option("--keep-junk", help="Keep stains and edges that look like lines.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace also files that somebody changed.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Pages at a time; 0 = one per core.")] = 0,
     engine: Annotated[str, typer.Option(help="local: this machine; ray: all machines of a Ray cluster.")] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which pages would be read.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="What computes: auto, cpu, cuda, cuda:1 or mps (Apple).")] = "auto",
     language_model: Annotated[
         str,
-        typer.Option("--lm", metavar="FILE", help="Language model: auto = the model's own; none; .safetensors, .arpa."),
+        typer.Option("--lm", metavar="FILE", help="Language model: auto = the model's own; none; or a file."),
     ] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")] = False,
 ) -> None:
@@ -99,8 +100,7 @@ def transcribe(
     for path, other in outcome.kept:
         new = f"; the new one is {other.name}" if other is not None else ""
         note(f"{path}: you changed this file, it stays{new}", "yellow")
-    kept = [path for path, _ in outcome.kept]
-    for older in sorted({older for path in kept for older in _older(path, formats)} - set(kept)):
+    for older in outcome.older:
         note(f"{older}: it still has the text from before your change; remove it to have it made anew", "yellow")
     given_lines = [result.given for result in outcome.results if result.given]
     if given_lines:
@@ -114,18 +114,6 @@ def transcribe(
     note(f"{out}: {len(outcome.done)} page(s) {verb}, {len(outcome.skipped)} skipped (done before)")
     total = len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
     fail([named(path, text) for path, text in outcome.failed], total)
-
-
-def _older(path: Path, formats: list[str]) -> list[Path]:
-    """Files of the same page in the other formats that are older than this one."""
-    endings: list[str] = [plugins.load("htr_ssl.pages.formats", name).EXTENSION for name in formats]
-    for ending in sorted(endings, key=len, reverse=True):
-        if path.name.endswith(ending):
-            stem = path.name.removesuffix(ending)
-            others = [path.with_name(stem + other) for other in endings if other != ending]
-            changed = path.stat().st_mtime_ns
-            return [other for other in others if other.exists() and other.stat().st_mtime_ns < changed]
-    return []
 
 
 @contextmanager

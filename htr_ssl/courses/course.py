@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Course:
         model: recognizer and language model in one file.
         score: as in result.json of `evaluate`, on held-out lines; None if there were too few labels to hold some out.
         readings: CSV of the lines without a text: id, page, text, confidence.
-        next: CSV of the lines to transcribe next.
+        next: CSV of the lines to transcribe next: id, page, read, confidence, and an empty text to be filled in.
     """
 
     folder: Path
@@ -360,7 +360,8 @@ def _read_all(out: Path, config: FinetuneConfig, rows: Sequence[int]) -> None:
                 for i, one in zip(part, readings, strict=True)
             ]
     write_text(out / READINGS, _table(("id", "page", "text", "confidence"), found))
-    write_text(out / NEXT, _table(("id", "page", "text", "confidence"), _doubtful(found)))
+    form = [(*one, "") for one in _doubtful(found)]  # `htr-ssl data fill` takes the texts that a person fills in
+    write_text(out / NEXT, _table(("id", "page", "read", "confidence", "text"), form))
 
 
 def _doubtful(found: Sequence[tuple[str, str, str, float]]) -> list[tuple[str, str, str, float]]:
@@ -374,9 +375,10 @@ def _doubtful(found: Sequence[tuple[str, str, str, float]]) -> list[tuple[str, s
     return [one for _, _, one in sorted(ranked)[:_NEXT]]
 
 
-def _table(titles: Sequence[str], rows: Sequence[tuple[str, str, str, float]]) -> str:
+def _table(titles: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> str:
+    """CSV whose fourth column is a confidence."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(titles)
-    writer.writerows((*row[:-1], f"{row[-1]:.3f}") for row in rows)
+    writer.writerows((*row[:3], f"{row[3]:.3f}", *row[4:]) for row in rows)
     return buffer.getvalue()

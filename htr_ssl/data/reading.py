@@ -25,6 +25,8 @@ PAGED = ("scans", "transcribed")
 """Readers that read every page of a TIFF file."""
 PAGE, PAGE_RATIO = 600, 0.6
 """Least side [px] and least height in widths of an image that is taken for a page; half a spread has 0.7."""
+_SUMMARY = "page,status,confidence,"
+"""How the summary.csv of `transcribe` begins, which lies beside its ALTO and PAGE files."""
 _TEXTS = re.compile(r"(readme|license|licence|copying|citation|changelog|requirements|dataset_infos?)\b", re.IGNORECASE)
 
 
@@ -77,6 +79,8 @@ def unread(root: Path, name: str) -> list[str]:
             where = "an archive" if isinstance(path, Member) else "a folder"
             found.append(f"{path}: an archive within {where} is not read; give it by itself")
         elif suffix in (".csv", ".tsv", ".jsonl") and name not in ("table", "iam", "rimes", "cvl"):
+            if read_text(path)[0].startswith(_SUMMARY):
+                continue
             found.append(f"{path}: no image is named in its first row, and it was not read; see docs/bad-input.md")
         elif suffix in (".txt", ".json") and name == "images" and not _TEXTS.match(path.name):
             stems = stems or {(image.parent, image.stem) for image in files(root) if is_image(image)}

@@ -68,6 +68,9 @@ class Config(Strict):
     """Lines or words, as any data source, on whose paper it is written once their ink is out; empty = made-up paper."""
 
 
+_PAPER = "give images of lines, or leave the option out for made-up paper"  # what to do without scans
+
+
 class Scans:
     """Paper of somebody's own images: each loses its ink when it is first asked for.
 
@@ -78,7 +81,10 @@ class Scans:
     """
 
     def __init__(self, source: str, level: Level, height: int) -> None:
-        found = read(source, level=level)
+        try:
+            found = read(source, level=level)
+        except UserError as error:
+            raise UserError(f"synthetic.scans: {error}; {_PAPER}") from error
         rows = [row for row, split in enumerate(found.column("split")) if split in (None, "train")]
         problems: list[str] = []
         self._strips: list[Array] = []
@@ -95,7 +101,7 @@ class Scans:
             warnings.warn(f"synthetic.scans: {problems[0]} ({len(problems)} left out)", stacklevel=4)
         if not self._strips:
             why = problems[0] if problems else "it has no train image"
-            raise UserError(f"synthetic.scans: {source}: {why}; give images of lines")
+            raise UserError(f"synthetic.scans: {source}: {why}; {_PAPER}")
 
     def sheet(self, rng: Rng) -> Array:
         """Paper of one of them, uint8, (height, W) or (height, W, 3)."""

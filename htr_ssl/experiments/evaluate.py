@@ -6,12 +6,13 @@ import csv
 import io
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from htr_ssl.config import DataConfig, Unit
+from htr_ssl.data.hub import HUB
 from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.environment import hardware
 from htr_ssl.errors import UserError
@@ -93,15 +94,15 @@ def evaluate(
         model, `language_model` says which, and `greedy` has the scores without.
 
     Raises:
-        UserError: no such model or data, no labelled sample in the split, none of its images can be read, or the data
-            carries another named split than the model.
+        UserError: no such model or data, the model's own data is not here and no other is given, no labelled sample in
+            the split, none of its images can be read, or the data carries another named split than the model.
     """
     from htr_ssl.data.loading import StripMaker, read_samples
     from htr_ssl.recognizers.reader import Reader
 
     reader = Reader.load(Path(model), device, threads, lm=lm)
     header = reader.header
-    config = data or DataConfig(**header["data"])
+    config = _chosen(data, header, model)
     samples = read_samples(config)
     refuse_mixed(samples.facts, header, (config.source, str(model)))
     rows = labelled_rows(samples, split, config.source)
@@ -194,6 +195,20 @@ def _without(reader: Reader, greedy: Sequence[Prediction], level: str, unit: Uni
     scores = score(greedy, level, unit)
     rates = [name for name in scores if name.removesuffix("_ci") in ("wacc", "1-wer", "cer", "wer")]
     return {"language_model": reader.language.facts, "greedy": {name: scores[name] for name in rates}}
+
+
+def _chosen(data: DataConfig | None, header: Mapping[str, Any], model: Path) -> DataConfig:
+    """The data that is given, else the model's own, which must be on this machine; that of `base` is not."""
+    own = (header.get("data") or {}).get("source", "")
+    if data is None or data.source == own:
+        made = own == "synthetic" or own.startswith(HUB)
+        if not own or not (made or Path(own).expanduser().exists()):
+            raise UserError(
+                f"{model}: the data that it was trained on ({own or 'unknown'}) is not here; name the data to score it "
+                "on after the model: images of lines with their text, such as a folder with .gt.txt files, a PAGE or "
+                "ALTO export or a Parquet file"
+            )
+    return data or DataConfig(**header["data"])
 
 
 def labelled_rows(samples: Samples, split: str, source: str) -> list[int]:

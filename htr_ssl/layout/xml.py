@@ -5,6 +5,7 @@ The files are taken as untrusted: no DTD, no entity, no network, a bounded size,
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal, cast
 
@@ -69,7 +70,7 @@ def read_xml(path: Path, words: bool = False, refused: list[str] | None = None, 
         lines = lines_of(page, height, words, refused)
     except ValueError as error:
         raise UserError(f"{path}: the file is damaged ({error}); export it again") from error
-    image, sure = _image(path, name, images or Images(path))
+    image, sure = _image(path, name, images or Images(path), images is not None)
     if per_inch and not (width and height):
         _to_pixels(path, image, lines, per_inch)
     return Page(image, width, height, lines, sure=sure)
@@ -146,8 +147,8 @@ def _kind(tag: str) -> Literal["page", "alto"] | None:
     return {"PcGts": "page", "alto": "alto"}.get(etree.QName(tag).localname)  # type: ignore[return-value]
 
 
-def _image(path: Path, name: str | None, images: Images) -> tuple[Path, bool]:
-    """Image of an XML file, see `read_xml`, and whether it is surely that."""
+def _image(path: Path, name: str | None, images: Images, known: bool) -> tuple[Path, bool]:
+    """Image of an XML file, see `read_xml`, and whether it is surely that; `known` if a person named the folder."""
     folder = path.parent
     name = (name or "").strip()
     beside = (folder.parent, *(folder.parent / name for name in IMAGES)) if folder.name.lower() in FOLDERS else ()
@@ -171,8 +172,19 @@ def _image(path: Path, name: str | None, images: Images) -> tuple[Path, bool]:
     named = PureWindowsPath(name)
     inside = bool(named.parts) and not named.anchor and ".." not in named.parts
     if named.parts and not inside:
-        raise UserError(f"{path}: its image {name!r} is not in the file's own folder; put the image beside the file")
+        raise UserError(
+            f"{path}: its image {name!r} is not in the file's own folder; put the image beside the file"
+            f"{_wider(folder, name) if known else ''}"
+        )
     return folder / (named.as_posix() if inside else f"{path.stem}.jpg"), True
+
+
+def _wider(folder: Path, name: str) -> str:
+    """The folder that holds a file's folder and its image, to be given in place of the file's; empty if none does."""
+    image = os.path.abspath(folder / name)
+    if PureWindowsPath(name).anchor or not (folder.is_dir() and os.path.isfile(image)):
+        return ""
+    return f", or give the folder that holds both: {os.path.commonpath([folder.absolute(), image])}"
 
 
 def _is_file(path: Path) -> bool:

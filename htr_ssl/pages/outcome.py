@@ -51,6 +51,7 @@ class Outcome:
         skipped: those that had been done before.
         failed: those that could not be read, and why.
         kept: files that somebody changed and that were left as they are, and what was written beside them.
+        older: files of the same pages that are older than a change in `kept`: they have the text from before it.
         ignored: files among the pages that are none.
         gone: names of pages that were transcribed earlier and are not among the pages any more; their files stay.
         results: all pages in their order.
@@ -60,6 +61,7 @@ class Outcome:
     skipped: list[Path] = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
     kept: list[tuple[Path, Path | None]] = field(default_factory=list)
+    older: list[Path] = field(default_factory=list)
     ignored: list[Path] = field(default_factory=list)
     gone: list[Path] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)

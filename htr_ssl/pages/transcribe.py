@@ -124,7 +124,20 @@ def transcribe(
                 summaries.write(outcome.results, out, made, overwrite)
             except UserError as error:
                 outcome.failed.append((out / summaries.NAME, str(error)))
+    outcome.older = _older(outcome, [writer.EXTENSION for writer in writers.values()])
     return outcome
+
+
+def _older(outcome: Outcome, endings: Sequence[str]) -> list[Path]:
+    """Files of a page in other formats that are older than one that somebody changed."""
+    kept = {path for path, _ in outcome.kept}
+    found: set[Path] = set()
+    for path in kept:
+        ending = max((one for one in endings if path.name.endswith(one)), key=len, default=path.name)
+        others = {path.with_name(path.name.removesuffix(ending) + one) for one in endings} - kept
+        changed = path.stat().st_mtime_ns
+        found |= {other for other in others if other.is_file() and other.stat().st_mtime_ns < changed}
+    return sorted(found)
 
 
 def _settings(segmenter: str, options: Options) -> str:

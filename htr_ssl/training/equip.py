@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from htr_ssl import model_file
-from htr_ssl.config import DataConfig, LanguageConfig
+from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig
 from htr_ssl.data.loading import Strips, read_samples, rows_of
 from htr_ssl.errors import UserError
 from htr_ssl.recognizers import calibration, language
@@ -91,42 +91,52 @@ def build(
 
 def equip(
     path: Path,
-    config: LanguageConfig,
+    config: FinetuneConfig,
     labels: Sequence[str],
+    read: Sequence[str],
     validation: Strips | None,
     chosen: Sequence[int],
-    init: Path | None,
-    device: str,
-    read: Sequence[str] = (),
-    data: DataConfig | None = None,
 ) -> None:
-    """Puts a language model into a recognizer's file; its weights are chosen on validation images.
+    """Gives a recognizer's file what is learnt after the network: a language model, if asked for, then a calibration.
 
-    Fewer than `FEW` of them choose no weights: those of the start's language model are kept, else the usual ones, and
-    pseudo-labels draw them towards those that suit an archive's own readings.
+    The language model's weights are chosen on validation images. Fewer than `FEW` of them choose none: those of the
+    start's language model are kept, else the usual ones, and pseudo-labels draw them towards those that suit an
+    archive's own readings.
 
     Args:
         path: the recognizer's file.
-        config: how to make it.
+        config: of the training.
         labels: texts of the training's own subset.
+        read: pseudo-labels of the training.
         validation: images and texts; None = there are none.
         chosen: places in `validation` of the images that may be asked.
-        init: file that the training started from; its language model, if it has one, is a part of the new one.
-        device: where to read the validation images.
-        read: pseudo-labels of the training.
-        data: what the training reads.
     """
-    reader = Reader.load(path, device, lm="none")
+    if config.lm:
+        _give_language(path, config, config.lm, labels, read, validation, chosen)
+    if validation:
+        calibrate(path, validation, chosen, config.train.device)
+
+
+def _give_language(
+    path: Path,
+    config: FinetuneConfig,
+    asked: LanguageConfig,
+    labels: Sequence[str],
+    read: Sequence[str],
+    validation: Strips | None,
+    chosen: Sequence[int],
+) -> None:
+    reader = Reader.load(path, config.train.device, lm="none")
     charset = reader.charset
     start, options = None, Options()
-    if init is not None:
-        header, state = model_file.read(init)
-        old = language.stored(str(init), header, state)
+    if config.init:  # the language model of the start, if it has one, is a part of the new one
+        header, state = model_file.read(Path(config.init))
+        old = language.stored(config.init, header, state)
         if old is not None and old.facts.get("direction", "ltr") == charset.direction:
             start, options = old.model, old.options
     known = validation.texts() if validation else []
     texts = [known[place] for place in chosen]
-    model, facts = build(config, labels, texts, start, charset.visual, read, data)
+    model, facts = build(asked, labels, texts, start, charset.visual, read, config.data)
     if read:
         options = language.leaning(options, facts["mixture"]["read"])
     facts["direction"] = charset.direction
@@ -141,7 +151,7 @@ def equip(
 def calibrate(path: Path, validation: Strips, chosen: Sequence[int], device: str) -> None:
     """Puts into a recognizer's file what makes its confidence the share that is right, told by validation images.
 
-    Fewer than `FEW` tell nothing. Arguments as those of `equip`.
+    Fewer than `FEW` tell nothing. `validation` and `chosen` are those of `equip`, `device` is where they are read.
     """
     if len(chosen) < FEW:
         return

@@ -143,7 +143,7 @@ def run(
         | {"subset_sha256": subset_hash, "normalisation": tokens.rule(samples.facts)}
         | {"val_cer": checks.best if validation else None},
     )
-    _equip(path, config, texts, [samples.column("text")[row] or "" for row in more], validation, chosen)
+    equip.equip(path, config, texts, [samples.column("text")[row] or "" for row in more], validation, chosen)
     write_json(out / "summary.json", summary | {"charset": report})
     return path
 
@@ -171,24 +171,8 @@ def with_language(model: Path, config: FinetuneConfig, read: Path, out: Path) ->
     with atomic_path(path) as temporary:
         shutil.copyfile(model, temporary)
         heard = list(pseudo.read(read).values())
-        _equip(temporary, _found(config), texts, heard, validation, _asked(samples, config, rows, validation))
+        equip.equip(temporary, _found(config), texts, heard, validation, _asked(samples, config, rows, validation))
     return path
-
-
-def _equip(
-    path: Path,
-    config: FinetuneConfig,
-    labels: Sequence[str],
-    read: Sequence[str],
-    validation: Strips | None,
-    chosen: Sequence[int],
-) -> None:
-    """Gives a recognizer what is learnt after the network: its language model, then its calibration; see `equip`."""
-    if config.lm:
-        init = Path(config.init) if config.init else None
-        equip.equip(path, config.lm, labels, validation, chosen, init, config.train.device, read, config.data)
-    if validation:
-        equip.calibrate(path, validation, chosen, config.train.device)
 
 
 def _asked(samples: Samples, config: FinetuneConfig, rows: Sequence[int], validation: Strips | None) -> list[int]:

@@ -55,6 +55,32 @@ def test_help(run, command):
     assert "Usage: htr-ssl" in out
 
 
+def test_the_first_help_says_where_to_start_and_where_words_are_explained(run):
+    text = " ".join(run("--help")[1].split())
+    assert "With lines of your own, some of them transcribed: htr-ssl learn" in text
+    glossary = (Path(__file__).parents[2] / "docs/glossary.md").read_text(encoding="utf-8")
+    assert "docs/glossary.md" in text
+    words = {
+        word.strip() for words in re.findall(r"^\| ([^|]+) \|", glossary, re.MULTILINE) for word in words.split(",")
+    }
+    helps = [
+        get_command(app),
+        *get_command(app).commands.values(),
+        *get_command(app).commands["data"].commands.values(),
+    ]
+    shown = " ".join(
+        [
+            *(str(one.help) for one in helps),
+            *(str(p.help) for one in helps for p in getattr(one, "params", []) if hasattr(p, "help")),
+        ]
+    )
+    known = {
+        word for word in ("ALTO", "PAGE", "IIIF", "Parquet", "confidence", "label", "CER", "split") if word in shown
+    }
+    assert len(known) == 8
+    assert known <= words
+
+
 def test_help_is_quick_and_imports_nothing_heavy():
     script = (
         "import sys, time; start = time.process_time()\n"

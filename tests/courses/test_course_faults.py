@@ -42,7 +42,8 @@ def test_an_image_without_text_that_cannot_be_read_leaves_empty_lists(start, sho
         made = learn(lines, tmp_path / "out", start)
     assert made.model.exists()
     assert made.score
-    assert made.readings.read_text("utf-8") == made.next.read_text("utf-8") == "id,page,text,confidence\n"
+    assert made.readings.read_text("utf-8") == "id,page,text,confidence\n"
+    assert made.next.read_text("utf-8") == "id,page,read,confidence,text\n"
 
 
 def test_a_course_does_not_go_on_with_other_texts(start, short, tmp_path):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from htr_ssl.cli import app
 from htr_ssl.courses import course, schedule
 from htr_ssl.data import synthetic
+from htr_ssl.data.reading import read
 from htr_ssl.data.splits import subsets
 from htr_ssl.handwriting.page import page
 
@@ -28,6 +29,30 @@ def shorten(monkeypatch):
     """Makes of the hour twenty updates."""
     monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 20)
     monkeypatch.setattr(course, "_speed", lambda config: 50.0)
+
+
+def fill_in(form: Path) -> None:
+    """Two texts go into next.csv, and by the commands of docs/archive.md into a Parquet file of the same lines."""
+    with form.open(encoding="utf-8", newline="") as file:
+        wanted = list(csv.DictReader(file))
+    assert wanted
+    assert list(wanted[0]) == ["id", "page", "read", "confidence", "text"]
+    assert all(row["read"] and not row["text"] for row in wanted)
+    wanted[0]["text"] = "filled in"
+    with form.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(wanted[0]))
+        writer.writeheader()
+        writer.writerows(wanted)
+    assert CliRunner().invoke(app, ["data", "import", "auto", "lines", "lines.parquet"]).exit_code == 0
+    show, fill, learn = commands((ROOT / "docs/archive.md").read_text(encoding="utf-8"), "htr-ssl data fill")
+    for command in (show, fill):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+    before, after = (
+        dict(zip(s.column("id"), s.column("text"), strict=True)) for s in (read("lines.parquet"), read(learn[1]))
+    )
+    assert after == before | {wanted[0]["id"]: "filled in"}
+    assert Path("next.png").stat().st_size > 1000
 
 
 @pytest.mark.slow
@@ -57,6 +82,8 @@ def test_learn_and_transcribe_on_a_folder(tmp_path, monkeypatch):
     assert {path.name for path in out.iterdir()} >= expected
     with (out / "readings.csv").open(encoding="utf-8", newline="") as file:
         assert {row["id"] for row in csv.DictReader(file)} == {f"{number:04d}.png" for number in range(9, 15)}
+
+    fill_in(out / "next.csv")
 
     for place, command in enumerate((front[1], guide[1])):
         target = command[command.index("--out") + 1]

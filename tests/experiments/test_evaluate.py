@@ -5,6 +5,7 @@ from handmade import predictions, write_words
 from random_models import random_model
 from typer.testing import CliRunner
 
+import htr_ssl
 from htr_ssl.cli import app
 from htr_ssl.config import DataConfig, FinetuneConfig
 from htr_ssl.data.loading import Strips, read_samples, rows_of
@@ -108,6 +109,17 @@ def test_an_empty_split_says_which_there_are(trained, tmp_path):
     other = DataConfig(source=str(write_words(tmp_path / "few.parquet", pages=1)), level="word", validation=0.2)
     with pytest.raises(UserError, match="train 5, validation 1, test 0"):
         evaluate(trained[0], other)
+
+
+def test_a_model_whose_own_data_is_not_here_asks_for_some(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for more in ([], ["--cache", "cache"]):
+        answer = CliRunner().invoke(app, ["evaluate", "base", "--device", "cpu", *more])
+        assert isinstance(answer.exception, UserError)
+        assert "name the data to score it on after the model" in str(answer.exception)
+        assert ".gt.txt" in str(answer.exception)
+    with pytest.raises(UserError, match="name the data to score it on"):
+        htr_ssl.evaluate("base", device="cpu")
 
 
 def test_nothing_readable_is_an_error(trained, tmp_path):

@@ -136,7 +136,9 @@ def test_scans_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (scans / "b.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"synthetic\.scans: .*damaged"):
         samples(Config(samples=2, scans=str(scans)), "line", 0)
-    with pytest.raises(UserError, match="nowhere"):
+    with pytest.raises(
+        UserError, match=r"synthetic\.scans: .*nowhere: .*give images of lines, or leave the option out"
+    ):
         samples(Config(scans=str(tmp_path / "nowhere")), "line", 0)
 
 

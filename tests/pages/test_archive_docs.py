@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pypdfium2
@@ -12,6 +13,7 @@ from random_models import random_model
 from typer.testing import CliRunner
 
 from htr_ssl.cli import app
+from htr_ssl.data.reading import read
 from htr_ssl.layout.xml import read_xml
 from htr_ssl.partners import Images
 
@@ -99,6 +101,41 @@ def test_escriptorium_and_transkribus_there_and_back(archive):
         assert filled.image.resolve() == known.image.resolve()
     assert etree.parse(str(page)).find(".//{*}TextRegion").get("custom") == "structure {type:heading;}"
     assert etree.parse(str(alto)).find(".//{*}TextBlock").get("TAGREFS") == "BT1"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["alto", "page"])
+def test_corrected_pages_are_training_data(archive, kind):
+    (archive / "scans" / "book.pdf").unlink()
+    run(["transcribe", MODEL, "scans", "--out", "text", "--format", f"txt,{kind},overlay", "--keep-junk"])
+    mine, kept = archive / "text" / f"a.{kind}.xml", archive / "corrected"
+    tree = etree.parse(str(mine))
+    line = next(tree.iter("{*}TextLine"))
+    strings, units = line.findall("{*}String"), line.findall("{*}TextEquiv/{*}Unicode")
+    for place, string in enumerate(strings):
+        string.set("CONTENT", "corrected" if not place else "")
+    for unit in units:
+        unit.text = "corrected"
+    tree.write(str(mine), encoding="utf-8")
+    count = len(read_xml(mine, images=Images(archive)).lines)
+
+    message = str(CliRunner().invoke(app, ["data", "import", "auto", "text", "none.parquet"]).exception)
+    assert f"or give the folder that holds both: {archive}" in message
+    shutil.copytree(archive / "text", kept)
+    shutil.rmtree(kept / "box 2")  # was not corrected
+    shutil.copy(archive / "scans" / "a.jpg", kept)
+    command, learn = commands("Corrected pages as training data")
+    assert learn[:2] == ["learn", command[4]]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "left out" not in done.output
+    samples = read("corrected.parquet")
+    assert len(samples) == count
+    assert (samples.column("text")[0] or "").split() == ["corrected"]
+
+    (archive / "export").rename(archive.parent / f"export-{kind}")
+    whole = read(archive, "page_xml" if kind == "page" else "alto")
+    assert {name.split("/")[0] for name in whole.column("id")} == {"text", "corrected"}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

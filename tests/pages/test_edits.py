@@ -147,6 +147,20 @@ def test_a_further_format_takes_the_corrected_text_without_reading_again(tmp_pat
         assert list(found.values() if isinstance(found, dict) else found) == ["old 0", "old Éins", "old 2"], other
 
 
+def test_files_that_are_older_than_a_correction_are_named(tmp_path):
+    for name in "ab":
+        draw(tmp_path / "in" / f"{name}.png")
+    assert run(tmp_path, ["txt", "pdf", "alto"]).older == []
+    mine, out = tmp_path / "out" / "a.alto.xml", tmp_path / "out"
+    for path in out.glob("*.*"):
+        os.utime(path, ns=(10**18, 10**18))
+    edit(mine)
+    assert run(tmp_path, ["txt", "pdf", "alto"]).older == [out / "a.pdf", out / "a.txt"]
+    assert run(tmp_path, ["pdf", "alto"]).older == [out / "a.pdf"]
+    edit(out / "a.txt")
+    assert run(tmp_path, ["txt", "pdf", "alto"]).older == [out / "a.pdf"]
+
+
 def test_a_text_with_other_lines_is_kept_and_said(tmp_path):
     draw(tmp_path / "in" / "a.png")
     run(tmp_path, ["txt"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 
 import cv2
@@ -31,6 +32,21 @@ WIDTH = 700
 @lru_cache(8)
 def page(seed: int, lines: int = 10) -> tuple[np.ndarray, list[Line]]:
     return synthetic_page(seed, lines=lines, width=WIDTH, colour=False)
+
+
+def test_lines_of_a_facing_page_are_left_out_and_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (own, lines), (other, _) = (synthetic_page(seed, lines=12, width=1000, colour=False) for seed in (1, 2))
+    height = min(len(own), len(other))
+    (tmp_path / "scans").mkdir()
+    Image.fromarray(np.concatenate([own[:height], other[:height, 120:300]], 1)).save("scans/a.png")
+    random_model(tmp_path / "model.safetensors")
+    command = ["transcribe", "model.safetensors", "scans", "--out", "text", "--device", "cpu", "--keep-junk"]
+    answer = CliRunner().invoke(app, command)
+    assert answer.exit_code == 0, answer.output
+    for told in (answer.output, *((tmp_path / f"text/summary.{end}").read_text("utf-8") for end in ("txt", "html"))):
+        assert re.search(r"(?:[89]|1\d) lines of a facing page, cut off by the edge of the image, were left out", told)
+    assert len((tmp_path / "text/a.txt").read_text("utf-8").splitlines()) == len(lines)
 
 
 def moved(lines: list[Line], x: float, y: float) -> list[Line]:

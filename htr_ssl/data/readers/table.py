@@ -8,7 +8,7 @@ without names of columns, is read too, see <https://paddlepaddle.github.io/Paddl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from htr_ssl.data.readers._cells import Table, parsed
@@ -55,6 +55,23 @@ def read(root: Path, level: Level) -> FileSamples:
     samples = samples_of(root, _rows(root, paths, problems, notes), level, problems, "table")
     samples.notes += notes
     return samples
+
+
+def texts(path: Path, known: Container[str]) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Place in the table, id and text of every row, empty where there is none yet; and sentences on what is doubtful.
+
+    Delimiter and quotes are those with which most rows have an id that is `known`.
+
+    Raises:
+        UserError: the table cannot be read.
+    """
+    content, problem = read_text(path)
+    table = parsed(path, content, HEADS, lambda name: name in known)
+    rows = []
+    for number, record in table.rows:
+        name, text = ("image", "text") if "image" in record else ("0", "1")  # a table whose columns have no names
+        rows.append((f"{path}:{number}", record.get(name, ""), record.get(text, "")))
+    return rows, [*([problem] if problem else []), *table.problems]
 
 
 def _is_table(path: Path) -> bool:
