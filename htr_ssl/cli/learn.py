@@ -13,7 +13,12 @@ from htr_ssl.cli.show import note, say
 
 def learn(
     source: Annotated[
-        str, typer.Argument(metavar="DATA", help="Images of lines, some with a text: a folder, Parquet, PAGE, ALTO …")
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Images of lines, some with a text: a folder, Parquet, PAGE, ALTO …, or pages that `transcribe` read "
+            "and you corrected.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model and what it reads.")] = Path(
         "runs/learn"
@@ -42,6 +47,8 @@ def learn(
     transcribe next; `htr-ssl data fill` puts their texts into DATA).
 
     Example: `htr-ssl learn lines --hours 1`, then `htr-ssl transcribe runs/learn/model.safetensors scans --out text`
+
+    From scans: `htr-ssl transcribe scans --out text`, correct some pages there, `htr-ssl learn text --hours 1`
     """
     from htr_ssl.cli.show import scores
     from htr_ssl.config import DataConfig, TrainConfig

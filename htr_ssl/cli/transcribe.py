@@ -112,6 +112,8 @@ def transcribe(
             note(f"{result.source}: {text}", "yellow")
     verb = "to transcribe" if dry_run else "transcribed"
     note(f"{out}: {len(outcome.done)} page(s) {verb}, {len(outcome.skipped)} skipped (done before)")
+    if outcome.done and not dry_run:
+        note(f"correct some pages there, every line of them; then `htr-ssl learn {out}` learns from those")
     total = len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
     fail([named(path, text) for path, text in outcome.failed], total)
 

@@ -57,7 +57,7 @@ def test_help(run, command):
 
 def test_the_first_help_says_where_to_start_and_where_words_are_explained(run):
     text = " ".join(run("--help")[1].split())
-    assert "With lines of your own, some of them transcribed: htr-ssl learn" in text
+    assert "With scans: htr-ssl transcribe reads them, you correct some pages, htr-ssl learn learns from those" in text
     glossary = (Path(__file__).parents[2] / "docs/glossary.md").read_text(encoding="utf-8")
     assert "docs/glossary.md" in text
     words = {
