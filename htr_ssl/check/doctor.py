@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from htr_ssl import plugins
+from htr_ssl.check.describe import split_counts
 from htr_ssl.check.finding import SEVERITIES, Example, Finding
 from htr_ssl.check.survey import Progress, Survey, Training, survey
-from htr_ssl.data.describe import split_counts
 from htr_ssl.data.samples import Samples
 from htr_ssl.text.charset import NORMALISATION
 

@@ -239,8 +239,8 @@ def stats(
     """
     import json
 
+    from htr_ssl.check.describe import describe
     from htr_ssl.cli.show import table
-    from htr_ssl.data.describe import describe
     from htr_ssl.data.reading import read
 
     found = describe(read(source, format, level.value))
@@ -274,8 +274,8 @@ def split(
     Example: `htr-ssl data split lines.parquet divided.parquet --by writer --test 0.2`
     """
     from htr_ssl.bars import rows_bar
+    from htr_ssl.check.describe import draw
     from htr_ssl.data import importing
-    from htr_ssl.data.describe import draw
     from htr_ssl.data.reading import read
     from htr_ssl.data.splits.splitting import FACTS, NAME
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from htr_ssl.data.describe import draw
+from htr_ssl.check.describe import draw
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 
