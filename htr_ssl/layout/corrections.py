@@ -40,7 +40,7 @@ def read(entry: Entry, image: Path) -> Page:
     return _page(entry.page or "", image)
 
 
-def corrected(entry: Entry, image: Path) -> Corrected:
+def corrected(entry: Entry, image: Path, words: bool = True) -> Corrected:
     """The page with the text of the files that somebody corrected.
 
     The file changed last decides which reading the lines are of: another reading may have found others.
@@ -48,11 +48,12 @@ def corrected(entry: Entry, image: Path) -> Corrected:
     Args:
         entry: of a folder of transcriptions.
         image: the page's image.
+        words: also the places of words and characters.
     """
     edited = [(plugins.load(WRITERS, name), path) for name, path in entry.edited() if name in plugins.names(WRITERS)]
     edited = [(writer, path) for writer, path in edited if hasattr(writer, "texts")]
     reading = entry.reading_of(edited[-1][1]) if edited else entry.page or ""
-    page = _page(reading, image)
+    page = _page(reading, image, words)
     before = [" ".join((line.text or "").split()) for line in page.lines]
     files: list[Path] = []
     notes: list[str] = []
@@ -80,8 +81,8 @@ def corrected(entry: Entry, image: Path) -> Corrected:
     return Corrected(page, tuple(files), removed, bool(removed) or after != before, tuple(notes))
 
 
-def _page(reading: str, image: Path) -> Page:
-    page: Page = plugins.load(WRITERS, "json").read(reading.encode("utf-8", "surrogatepass"), image)
+def _page(reading: str, image: Path, words: bool = True) -> Page:
+    page: Page = plugins.load(WRITERS, "json").read(reading.encode("utf-8", "surrogatepass"), image, words)
     return page
 
 

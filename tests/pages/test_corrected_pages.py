@@ -14,7 +14,7 @@ from htr_ssl.data.reading import read
 from htr_ssl.errors import UserError
 from htr_ssl.handwriting.page import page
 from htr_ssl.layout.crop import crop
-from htr_ssl.layout.document import Line
+from htr_ssl.layout.document import Glyph, Line, Page, Word
 from htr_ssl.pages.formats import json as stored
 from htr_ssl.pages.transcribe import transcribe
 
@@ -87,6 +87,20 @@ def test_the_images_are_those_that_were_read(archive):
     image = np.asarray(Image.open(archive / "scans/a.png"))
     for place, line in enumerate(lines):
         assert np.array_equal(np.asarray(samples[place].load()), crop(image, line))
+
+
+def test_a_page_is_read_without_the_places_of_its_words(archive):
+    """Of thousands of pages they would be most of the time and memory."""
+    words = [
+        Word('"words": [', np.zeros((4, 2)), 0.5, [Glyph("]}", np.zeros((4, 2)), 0.5)]),
+        Word("a", np.ones((4, 2)), None),
+    ]
+    lines = [Line(f"l{number}", np.ones((4, 2)), text='"words": []}, {', words=words[:number]) for number in range(3)]
+    data = stored.render(Page(archive / "scans/a.png", 10, 10, lines), archive)
+    whole, bare = stored.read(data, archive), stored.read(data, archive, words=False)
+    assert [len(line.words) for line in whole.lines] == [0, 1, 2]
+    assert [len(line.words) for line in bare.lines] == [0, 0, 0]
+    assert [(line.id, line.text) for line in whole.lines] == [(line.id, line.text) for line in bare.lines]
 
 
 @pytest.mark.parametrize("name", READABLE)

@@ -54,7 +54,7 @@ def read(root: Path, level: Level) -> CropSamples:
             problems.append(f"{root / name}: its image {image} is not there any more; put it back")
             continue
         try:
-            found = corrected(entry, image)
+            found = corrected(entry, image, words=False)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             problems.append(f"{entry.path}: it is damaged; transcribe the page again")
             continue

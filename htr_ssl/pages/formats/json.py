@@ -10,6 +10,7 @@ is not known is null.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from htr_ssl.layout.document import Glyph, Line, Made, Page, Word
 from htr_ssl.pages.formats._marks import SOFTWARE, one_line
 
 EXTENSION = ".json"
+_WORDS = re.compile(rb'"words": \[.*\]\}')  # the end of a line of the file
 NAMES_IMAGE = True
 
 
@@ -60,14 +62,15 @@ def texts(path: Path) -> dict[str, str]:
         raise UserError(f"{path}: it is no longer whole JSON ({error}); mend it") from error
 
 
-def read(data: bytes, image: Path) -> Page:
+def read(data: bytes, image: Path, words: bool = True) -> Page:
     """A page from the content of such a file.
 
     Args:
         data: as `render` made it.
         image: the page's image.
+        words: also the places of words and characters, which are most of it.
     """
-    stored = json.loads(data)
+    stored = json.loads(data if words else _WORDS.sub(b'"words": []}', data))
     made = {key: stored.get(name) or "" for key, name in (("model", "model"), ("digest", "sha256"))}
     made |= {key: stored.get(key) or "" for key in ("date", "settings")}
     size = {key: int(stored[key]) for key in ("width", "height", "orientation", "number", "left_out")}
