@@ -1,0 +1,70 @@
+"""Writes the tables of all objectives with Muon from the cells that are there, for the results folder.
+
+    python benchmarks/wacc/objectives.py runs/wacc DATA benchmarks/results/wacc_muon/objectives
+    python benchmarks/wacc/objectives.py runs/wacc DATA benchmarks/results/wacc_muon/objectives --final ROW …
+
+Nothing is trained: rows that have no cell yet are left out. `--final` writes the tables of the test split, of the rows
+that were read there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from cells import pack
+from run import CORPORA, HERE, configured
+
+from htr_ssl.config import TableConfig
+from htr_ssl.experiments import plan, table
+from htr_ssl.experiments.rows import MATCHED
+
+FILES = ("table.md", "table.csv", "cells.csv", "curve.png", "pairs.md", "pairs.csv", "config.yaml", "final.json")
+
+
+def main() -> None:
+    """Writes the table of every corpus that has cells."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="output folder of run.py")
+    parser.add_argument("data", type=Path, help="folder of the corpora's Parquet files")
+    parser.add_argument("results", type=Path, help="folder to write to")
+    parser.add_argument("--fractions", nargs="+", type=float, default=[0.05])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--final", nargs="+", metavar="ROW", help="rows that were read on the test split")
+    options = parser.parse_args()
+    for corpus in CORPORA:
+        out = options.runs / "muon" / corpus
+        value = configured(HERE / "objectives_muon.yaml", options.data, corpus, options.runs)
+        value |= {"fractions": options.fractions, "seeds": options.seeds}
+        value["report"] = "test" if options.final else "validation"
+        for stage in (stage for stages in value["rows"].values() for stage in stages):
+            stage["train"] |= {"optimiser": "muon"}
+        value["train"]["optimiser"] = "muon"
+        config = TableConfig.model_validate(value)
+        steps = plan.matched_steps(config)
+        there = _rows(config.model_copy(update={"matched_steps": steps}), out)
+        rows = [row for row in config.rows if row in (options.final or there) and row in there]
+        if not rows:
+            continue
+        value["rows"] = {row: value["rows"][row] for row in rows}
+        value["matched"] = MATCHED in there
+        done = table.run(TableConfig.model_validate(value), out)
+        assert not done.missing, done.missing
+        target = options.results / (f"{corpus}_test" if options.final else corpus)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            if (out / name).exists():
+                shutil.copy(out / name, target / name)
+        print(f"{target}: {pack(out, target)} cells, rows {', '.join(there)}")
+
+
+def _rows(config: TableConfig, out: Path) -> list[str]:
+    """Rows of which all cells are done."""
+    cells = [plan.read(config, cell) for cell in plan.plan(config, out)]
+    missing = {cell.row for cell in cells if cell.result is None}
+    return [row for row in dict.fromkeys(cell.row for cell in cells) if row not in missing]
+
+
+if __name__ == "__main__":
+    main()
