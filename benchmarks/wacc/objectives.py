@@ -13,10 +13,12 @@ import argparse
 import shutil
 from pathlib import Path
 
+import yaml
 from cells import pack
 from run import CORPORA, HERE, configured
 
 from htr_ssl.config import TableConfig
+from htr_ssl.config.yaml_files import dump_config
 from htr_ssl.experiments import plan, table
 from htr_ssl.experiments.rows import MATCHED
 
@@ -42,8 +44,8 @@ def main() -> None:
             stage["train"] |= {"optimiser": "muon"}
         value["train"]["optimiser"] = "muon"
         config = TableConfig.model_validate(value)
-        steps = plan.matched_steps(config)
-        there = _rows(config.model_copy(update={"matched_steps": steps}), out)
+        config = config.model_copy(update={"matched_steps": plan.matched_steps(config)})
+        there = _rows(TableConfig.model_validate(yaml.safe_load(dump_config(config))), out)
         rows = [row for row in config.rows if row in (options.final or there) and row in there]
         if not rows:
             continue
@@ -60,7 +62,7 @@ def main() -> None:
 
 
 def _rows(config: TableConfig, out: Path) -> list[str]:
-    """Rows of which all cells are done."""
+    """Rows of which all cells are done; the configuration is whole, with the plugins' defaults, as a table keeps it."""
     cells = [plan.read(config, cell) for cell in plan.plan(config, out)]
     missing = {cell.row for cell in cells if cell.result is None}
     return [row for row in dict.fromkeys(cell.row for cell in cells) if row not in missing]
