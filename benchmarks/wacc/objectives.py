@@ -22,7 +22,7 @@ from htr_ssl.config.yaml_files import dump_config
 from htr_ssl.experiments import plan, table
 from htr_ssl.experiments.rows import MATCHED
 
-FILES = ("table.md", "table.csv", "cells.csv", "curve.png", "pairs.md", "pairs.csv", "config.yaml", "final.json")
+FILES = ("table.md", "table.csv", "cells.csv", "curve.png", "pairs.md", "pairs.csv", "final.json")
 
 
 def main() -> None:
