@@ -1,10 +1,8 @@
 """Writes the tables of all objectives with Muon from the cells that are there, for the results folder.
 
     python benchmarks/wacc/objectives.py runs/wacc DATA benchmarks/results/wacc_muon/objectives
-    python benchmarks/wacc/objectives.py runs/wacc DATA benchmarks/results/wacc_muon/objectives --final ROW …
 
-Nothing is trained: rows that have no cell yet are left out. `--final` writes the tables of the test split, of the rows
-that were read there.
+Nothing is trained: rows that have no cell yet are left out. `hours.json` adds up the trainings.
 """
 
 from __future__ import annotations
@@ -15,14 +13,16 @@ from pathlib import Path
 
 import yaml
 from cells import pack
+from collect import hours
 from run import CORPORA, HERE, configured
 
 from htr_ssl.config import TableConfig
 from htr_ssl.config.yaml_files import dump_config
 from htr_ssl.experiments import plan, table
 from htr_ssl.experiments.rows import MATCHED
+from htr_ssl.files import write_json
 
-FILES = ("table.md", "table.csv", "cells.csv", "curve.png", "pairs.md", "pairs.csv", "final.json")
+FILES = ("table.md", "table.csv", "cells.csv", "curve.png", "pairs.md", "pairs.csv")
 
 
 def main() -> None:
@@ -33,32 +33,32 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="folder to write to")
     parser.add_argument("--fractions", nargs="+", type=float, default=[0.05])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--final", nargs="+", metavar="ROW", help="rows that were read on the test split")
     options = parser.parse_args()
     for corpus in CORPORA:
         out = options.runs / "muon" / corpus
         value = configured(HERE / "objectives_muon.yaml", options.data, corpus, options.runs)
         value |= {"fractions": options.fractions, "seeds": options.seeds}
-        value["report"] = "test" if options.final else "validation"
+        value["report"] = "validation"
         for stage in (stage for stages in value["rows"].values() for stage in stages):
             stage["train"] |= {"optimiser": "muon"}
         value["train"]["optimiser"] = "muon"
         config = TableConfig.model_validate(value)
         config = config.model_copy(update={"matched_steps": plan.matched_steps(config)})
         there = _rows(TableConfig.model_validate(yaml.safe_load(dump_config(config))), out)
-        rows = [row for row in config.rows if row in (options.final or there) and row in there]
+        rows = [row for row in config.rows if row in there]
         if not rows:
             continue
         value["rows"] = {row: value["rows"][row] for row in rows}
         value["matched"] = MATCHED in there
         done = table.run(TableConfig.model_validate(value), out)
         assert not done.missing, done.missing
-        target = options.results / (f"{corpus}_test" if options.final else corpus)
+        target = options.results / corpus
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             if (out / name).exists():
                 shutil.copy(out / name, target / name)
         print(f"{target}: {pack(out, target)} cells, rows {', '.join(there)}")
+    write_json(options.results / "hours.json", hours(options.runs / "muon"))
 
 
 def _rows(config: TableConfig, out: Path) -> list[str]:

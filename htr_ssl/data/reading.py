@@ -21,8 +21,6 @@ from htr_ssl.layout.xml import root_kind
 READERS = "htr_ssl.data.readers"
 LOOKED = 200
 """Images without text of which the size is looked at, to know pages from lines."""
-PAGED = ("scans", "transcribed")
-"""Readers that read every page of a TIFF file."""
 PAGE, PAGE_RATIO = 600, 0.6
 """Least side [px] and least height in widths of an image that is taken for a page; half a spread has 0.7."""
 _SUMMARY = "page,status,confidence,"
@@ -49,7 +47,7 @@ def read(source: str | Path, format: str = "auto", level: Level = "line") -> Sam
     name = chosen.__name__.rpartition(".")[2]
     if reader is None and root.is_dir() and not hasattr(chosen, "FIRST"):
         samples.problems += unread(root, name)
-    samples.problems += left_out(root) + (further_pages(samples) if name not in PAGED else [])
+    samples.problems += left_out(root) + ([] if getattr(chosen, "PAGED", False) else further_pages(samples))
     if reader is None and name == "images":
         samples.notes += _no_lines(samples)
     samples.notes += _one_split(samples)

@@ -52,11 +52,10 @@ def width_ratio(unlabelled: DataConfig | None, data: DataConfig) -> float:
 
 def _width(config: DataConfig, labelled: bool) -> float:
     """Mean width of images as they are trained on [px], evenly spread over the train split."""
-    samples = read_samples(config.model_copy(update={"cache": None}))
+    config = config.model_copy(update={"cache": None})
+    samples = read_samples(config)
     rows = rows_of(samples, "train", labelled)
-    strips = StripMaker(samples, config.model_copy(update={"cache": None})).strips(
-        rows[:: -(-len(rows) // _LOOKED) or 1]
-    )
+    strips = StripMaker(samples, config).strips(rows[:: max(1, -(-len(rows) // _LOOKED))])
     widths = [strip.shape[1] for strip in strips if not isinstance(strip, str)]
     return statistics.fmean(widths) if widths else 1.0
 

@@ -1,8 +1,10 @@
 """From scans to labels without a tool between: what `transcribe` wrote and somebody corrected is training data."""
 
 import json
+import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -101,6 +103,35 @@ def test_a_page_is_read_without_the_places_of_its_words(archive):
     assert [len(line.words) for line in whole.lines] == [0, 1, 2]
     assert [len(line.words) for line in bare.lines] == [0, 0, 0]
     assert [(line.id, line.text) for line in whole.lines] == [(line.id, line.text) for line in bare.lines]
+
+
+@pytest.mark.parametrize("quarter", range(4))
+def test_lines_of_turned_pages_are_upright(tmp_path, quarter):
+    """On a page on its head no baseline tells a line from one that is written so: the turn is kept with the page."""
+    (tmp_path / "scans").mkdir()
+    upright = page(3, lines=6, width=1000)[0]
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright, quarter))).save(tmp_path / "scans/a.png")
+    seen = []
+
+    def read_lines(images):
+        seen.extend(images)
+        return [("x", 0.9)] * len(images)
+
+    transcribe(read_lines, [tmp_path / "scans"], tmp_path / "text", ["txt"], reader="r")
+    entry = tmp_path / "text/.htr-ssl/pages/a.json"
+    for older in (False, True):  # what an earlier version kept of a line has no turn
+        if older:
+            kept = json.loads(entry.read_text(encoding="utf-8"))
+            older_page, count = re.subn(r'"orientation": [^,]+, "polygon"', '"polygon"', kept["page"])
+            assert count == 6
+            entry.write_text(json.dumps(kept | {"page": older_page}), encoding="utf-8")
+        samples = read(tmp_path / "text")
+        assert len(samples) == len(seen) == 6
+        for sample, image in zip(samples, seen, strict=True):
+            small = [
+                cv2.resize(one, (60, 12), interpolation=cv2.INTER_AREA).astype(float) for one in (sample.load(), image)
+            ]
+            assert np.abs(small[0] - small[1]).mean() < 4 < np.abs(small[0] - small[1][::-1, ::-1]).mean()
 
 
 @pytest.mark.parametrize("name", READABLE)

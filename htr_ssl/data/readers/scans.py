@@ -16,6 +16,8 @@ from htr_ssl.folders import files, is_image
 
 SEGMENTER = "learned"
 """What finds the lines, see `htr-ssl formats`."""
+PAGED = True
+"""Every page of a TIFF file is read, not only the first."""
 
 
 def detect(root: Path) -> bool:

@@ -18,6 +18,8 @@ from htr_ssl.layout.ledger import HOME, Entry
 
 FIRST = True
 """Chosen before all others: its PAGE, ALTO or text files are those of the readings too, right or wrong."""
+PAGED = True
+"""Every page of a TIFF file is read, not only the first."""
 _PAGES, _VOLUMES = "pages", "volumes"
 
 

@@ -2,8 +2,9 @@
 
 Keys: `software`, `model`, `sha256` of the model, `date`, `settings`, `image` (path from the file's folder), `number` of
 the page in its file from 0, `width` and `height` [px], `orientation` [degrees], `notes`, `left_out` (lines), `lines`: a
-list in reading order of `id`, `region`, `kind`, `text`, `confidence` and `found` (0 to 1), `polygon` and `baseline`
-(lists of [x, y] in px), `words`: a list of `text`, `confidence`, `polygon` and `glyphs` with the same three keys. What
+list in reading order of `id`, `region`, `kind`, `text`, `confidence` and `found` (0 to 1), `orientation` (turn to the
+right that levels the line, degrees), `polygon` and `baseline` (lists of [x, y] in px), `words`: a list of `text`,
+`confidence`, `polygon` and `glyphs` with the same three keys. What
 is not known is null.
 """
 
@@ -74,7 +75,7 @@ def read(data: bytes, image: Path, words: bool = True) -> Page:
     made = {key: stored.get(name) or "" for key, name in (("model", "model"), ("digest", "sha256"))}
     made |= {key: stored.get(key) or "" for key in ("date", "settings")}
     size = {key: int(stored[key]) for key in ("width", "height", "orientation", "number", "left_out")}
-    lines = [_read_line(line) for line in stored["lines"]]
+    lines = [_read_line({"orientation": stored["orientation"] or None, **line}) for line in stored["lines"]]
     page = Page(image, size["width"], size["height"], lines, size["orientation"], list(stored["notes"]))
     page.number, page.left_out, page.made = size["number"], size["left_out"], Made(**made)
     return page
@@ -91,7 +92,7 @@ def _read_line(item: dict[str, Any]) -> Line:
         for word in item["words"]
     ]
     baseline = None if item["baseline"] is None else _array(item["baseline"])
-    known = {key: item[key] for key in ("region", "text", "confidence", "kind", "found")}
+    known = {key: item[key] for key in ("region", "text", "confidence", "kind", "found", "orientation")}
     return Line(item["id"], _array(item["polygon"]), baseline, words=words, **known)
 
 
@@ -107,6 +108,7 @@ def _line(line: Line) -> dict[str, Any]:
         "text": line.text,
         "confidence": _share(line.confidence),
         "found": _share(line.found),
+        "orientation": line.orientation,
         "polygon": _points(line.polygon),
         "baseline": None if line.baseline is None else _points(line.baseline),
         "words": [{**_mark(word), "glyphs": [_mark(glyph) for glyph in word.glyphs]} for word in line.words],
