@@ -237,6 +237,5 @@ def _announce(cell: Cell, number: int, table: Table) -> None:
     minutes = sum(spent) / len(spent) * waiting / 60 if spent else 0.0
     left = f"about {minutes / 60:.1f} h" if minutes >= 90 else f"about {max(1, round(minutes))} min"
     state = f"{len(spent)} done, {left} left" if spent else "none done"
-    Console(stderr=True).print(
-        f"[bold]cell {number} of {len(table.cells)}[/bold]: {cell.place} ({state})", highlight=False
-    )
+    text = f"[bold]cell {number} of {len(table.cells)}[/bold]: {cell.place} ({state})"
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)

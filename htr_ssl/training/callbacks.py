@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
@@ -169,8 +169,10 @@ class _Clock:
 class Bar(Callback):
     """Progress of the whole run with loss, validation CER and the time left; plain lines where there is no terminal.
 
-    Before the first step it says what the engine chose, and why.
+    Before the first step it says what the engine chose, and why, unless an earlier training of this process has.
     """
+
+    _said_choices: ClassVar[dict[str, str]] = {}
 
     def __init__(self, title: str, steps: int, choices: dict[str, str] | None = None) -> None:
         self.title, self.steps, self.choices = title, steps, choices or {}
@@ -184,7 +186,9 @@ class Bar(Callback):
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Says the choices, draws the bar."""
         for name, choice in self.choices.items():
-            self.console.print(f"{name} {choice}", highlight=False, markup=False, style="dim")
+            if self._said_choices.get(name) != choice:
+                self._say(f"{name} {choice}", "dim")
+        self._said_choices.update(self.choices)
         self._began, self._first = time.monotonic(), trainer.global_step
         if self.live:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -202,16 +206,18 @@ class Bar(Callback):
         elif time.monotonic() - self._said > 30:
             self._said = time.monotonic()
             done = trainer.global_step - self._first
-            left = (self._said - self._began) / done * (self.steps - trainer.global_step) / 60
-            self.console.print(
-                f"{text}  step {trainer.global_step}/{self.steps}, about {left:.0f} min left", highlight=False
-            )
+            minutes = (self._said - self._began) / done * (self.steps - trainer.global_step) / 60
+            left = f"about {minutes:.0f} min" if minutes >= 1.5 else "about a minute"
+            self._say(f"{text}  step {trainer.global_step}/{self.steps}, {left} left")
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Shows the last validation and what was read."""
         assert isinstance(module, System)
         if module.checks:
             self._text = f"  validation CER {100 * module.checks['val_cer']:.1f} %"
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        self.console.print(text, highlight=False, markup=False, style=style, soft_wrap=True)
 
     def _stop(self) -> None:
         if self.progress is not None:

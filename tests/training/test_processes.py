@@ -18,7 +18,7 @@ from htr_ssl.config import FinetuneConfig, TrainConfig
 from htr_ssl.data.sampling import StepSampler, sorted_batches
 from htr_ssl.errors import UserError
 from htr_ssl.measured import number
-from htr_ssl.training import choices, distributed, finetune
+from htr_ssl.training import callbacks, choices, distributed, finetune
 
 STILL = dict.fromkeys(
     ("slant", "stretch", "scale", "shift", "rotate", "elastic", "stroke", "contrast", "blur", "noise", "mask"), 0
@@ -141,7 +141,8 @@ def test_which_process_this_is(monkeypatch, variables, expected):
     assert distributed.rank(TrainConfig()) == 0
 
 
-def test_choices_are_said_with_their_reason_unless_quiet(tmp_path, capsys):
+def test_choices_are_said_with_their_reason_once_unless_quiet(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(callbacks.Bar, "_said_choices", {})
     config = FinetuneConfig(**CONFIG | {"train": CONFIG["train"] | {"steps": 1, "precision": "auto"}})
     finetune.run(config, tmp_path / "quiet", progress=False)
     assert "precision" not in capsys.readouterr().err
@@ -152,6 +153,8 @@ def test_choices_are_said_with_their_reason_unless_quiet(tmp_path, capsys):
     for name, choice in summary["choices"].items():
         assert f"{name} {choice}" in said
     assert summary["choices"]["workers"] == "0: the images fit in memory"
+    finetune.run(config, tmp_path / "again", progress=True)
+    assert "workers" not in capsys.readouterr().err
 
 
 def test_precision_follows_the_processor(monkeypatch):
