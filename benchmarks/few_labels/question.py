@@ -28,6 +28,7 @@ ROWS: dict[str, tuple[str, str, int]] = {
     "none": ("", "", 1),
     "matched": ("", "", 3),
     "simclr": ("simclr", "backbone", 3),
+    "vicreg": ("vicreg", "backbone", 3),
     "rotation": ("rotation", "encoder", 2),
     "masked_image": ("masked_image", "encoder", 2),
 }

@@ -2,7 +2,7 @@
 
     python benchmarks/wacc/objectives.py runs/wacc DATA benchmarks/results/wacc_muon/objectives
 
-Nothing is trained: rows that have no cell yet are left out. `hours.json` adds up the trainings.
+Nothing is trained: rows of which a cell is missing are left out. `hours.json` adds up the trainings of this folder.
 """
 
 from __future__ import annotations
@@ -33,12 +33,16 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="folder to write to")
     parser.add_argument("--fractions", nargs="+", type=float, default=[0.05])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--rows", nargs="+", help="of the configuration (default: all)")
+    parser.add_argument("--final", action="store_true", help="what was read of the test split; without, of validation")
+    parser.add_argument("--hours", default="hours.json", help="name of that file: one for each machine")
     options = parser.parse_args()
     for corpus in CORPORA:
         out = options.runs / "muon" / corpus
         value = configured(HERE / "objectives_muon.yaml", options.data, corpus, options.runs)
         value |= {"fractions": options.fractions, "seeds": options.seeds}
-        value["report"] = "validation"
+        value["rows"] = {row: value["rows"][row] for row in options.rows or value["rows"]}
+        value["report"] = "test" if options.final else "validation"
         for stage in (stage for stages in value["rows"].values() for stage in stages):
             stage["train"] |= {"optimiser": "muon"}
         value["train"]["optimiser"] = "muon"
@@ -58,13 +62,21 @@ def main() -> None:
             if (out / name).exists():
                 shutil.copy(out / name, target / name)
         print(f"{target}: {pack(out, target)} cells, rows {', '.join(there)}")
-    write_json(options.results / "hours.json", hours(options.runs / "muon"))
+    write_json(options.results / options.hours, hours(options.runs / "muon"))
 
 
 def _rows(config: TableConfig, out: Path) -> list[str]:
-    """Rows of which all cells are done; the configuration is whole, with the plugins' defaults, as a table keeps it."""
-    cells = [plan.read(config, cell) for cell in plan.plan(config, out)]
-    missing = {cell.row for cell in cells if cell.result is None}
+    """Rows of which all cells are done; the configuration is whole, with the plugins' defaults, as a table keeps it.
+
+    Cells that a table of other rows, with another row of the same compute, or of another split has put aside come back.
+    """
+    cells = plan.plan(config, out)
+    for cell in cells:
+        mark = plan.cell_hash(config, cell)
+        if (out / "replaced" / mark[:12] / cell.folder.relative_to(out)).exists():
+            plan.claim(cell.folder, mark, out)
+        plan.turn(cell.folder, config.report)
+    missing = {cell.row for cell in cells if plan.read(config, cell).result is None}
     return [row for row in dict.fromkeys(cell.row for cell in cells) if row not in missing]
 
 

@@ -43,11 +43,12 @@ def short(table: Table) -> str:
     """Two sentences: what was read, and what the numbers and marks are."""
     config, results = table.config, [cell.result for cell in table.cells if cell.result]
     marks = "" if table.baseline is None or len(table.rows) < 2 else f"; Δ: difference to {table.baseline}"
+    values = "Mean over seeds in %, ± standard deviation over seeds" if _several(table) else "One seed, in %"
     return _sentences(
         [
             f"results on {Path(config.data.source).name}, {config.data.level} images, {config.report} split, "
             f"n = {_range(result['n'] for result in results)}",
-            f"Mean over seeds in %, ± standard deviation over seeds, [ ] 95 % interval of {_resampled(table)}{marks}; "
+            f"{values}, [ ] 95 % interval of {_resampled(table)}{marks}; "
             "bold: the best and all that is not separable from it",
         ]
     )
@@ -195,6 +196,11 @@ def _compute(table: Table) -> list[str]:
     return parts
 
 
+def _several(table: Table) -> bool:
+    """Whether a score is a mean over seeds."""
+    return not table.summaries or any(len(summary.seeds) > 1 for summary in table.summaries.values())
+
+
 def _resampled(table: Table) -> str:
     """Number and kind of the units, e.g. ``18 writers``."""
     units = sorted({(summary.unit, summary.units) for summary in table.summaries.values()})
@@ -204,11 +210,13 @@ def _resampled(table: Table) -> str:
 def _statistics(table: Table) -> list[str]:
     """What was resampled, how rows are compared, and for how many comparisons the p-values are corrected."""
     units, config = _resampled(table), table.config
-    several = any(len(summary.seeds) > 1 for summary in table.summaries.values())
-    both = " and over seeds, so that it has the variance of both" if several else ""
+    values, both = "Values are of one seed in %; [ ] is", ""
+    if _several(table):
+        values = "Values are means over seeds in %; ± is the standard deviation over seeds (n − 1), [ ]"
+        both = " and over seeds, so that it has the variance of both"
     parts = [
-        "Values are means over seeds in %; ± is the standard deviation over seeds (n − 1), [ ] the 95 % bootstrap "
-        f"interval over {units}{both}; a rate of 0 or 100 % in every unit has Wilson's interval for that many units"
+        f"{values} the 95 % bootstrap interval over {units}{both}; a rate of 0 or 100 % in every unit has Wilson's "
+        "interval for that many units"
     ]
     results = [cell.result for cell in table.cells if cell.result]
     counts = {
@@ -223,6 +231,13 @@ def _statistics(table: Table) -> list[str]:
     if any(summary.units < FEW for summary in table.summaries.values()):
         parts.append(
             f"There are only {units}, fewer than {FEW}: intervals and p-values are rough, claims need more of them"
+        )
+    alone = [fraction for (_, fraction, _), summary in table.summaries.items() if len(summary.seeds) == 1]
+    if alone:
+        shares = _join(dict.fromkeys(map(percent, sorted(alone))))
+        parts.append(
+            f"Where a row has one seed ({shares}), intervals and p-values speak of other {table.unit}s, not of "
+            "another training, which may differ by more than they say"
         )
     least = min((len(summary.seeds) for summary in table.summaries.values() if len(summary.seeds) > 1), default=MANY)
     if least < MANY:
@@ -316,7 +331,9 @@ def _stages(config: TableConfig) -> list[str]:
 def _pretrain_seeds(config: TableConfig) -> str:
     """How often a pretraining is run, and what ± and the interval then cover."""
     if config.pretrain_seeds == "own":
-        return f"; every seed has a pretraining of its own (seeds {_join(plan.all_seeds(config))}), so that ± covers it"
+        seeds = plan.all_seeds(config)
+        covered = ", so that ± covers it" if len(seeds) > 1 else ""
+        return f"; every seed has a pretraining of its own (seeds {_join(seeds)}){covered}"
     return (
         f"; it is run once per row (rows that begin alike share it), with seed {plan.all_seeds(config)[0]}, and shared "
         "by all fractions and seeds, so that neither ± nor the interval covers its variation"

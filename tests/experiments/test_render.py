@@ -90,6 +90,18 @@ def test_caption_of_a_validation_table_says_when_test_was_read_and_what_a_langua
     assert "partly what" not in caption(collected(tmp_path / "final", {}, lm={}, report="test"))
 
 
+def test_caption_says_what_one_seed_does_not_tell(tmp_path):
+    rows = {"supervised": [], "masked_image": METHOD}
+    cells = {(row, 0.05, seed): predictions(0.4, seed) for row in rows for seed in (0, 1)}
+    warning = "Where a row has one seed (5 %), intervals and p-values speak of other pages, not of another training"
+    for seeds in ((0,), (0, 1)):
+        own = {cell: read for cell, read in cells.items() if cell[2] in seeds}
+        text = caption(collected(tmp_path / str(len(seeds)), own, seeds, rows, (0.05,), pretrain_seeds="own"))
+        assert (warning in text) == (len(seeds) == 1)
+        for part in ("Mean over seeds", "standard deviation over seeds (n − 1)", "so that ± covers it"):
+            assert (part in text) == (len(seeds) == 2), part
+
+
 def test_caption_says_if_cells_were_tested_on_different_samples(results, tmp_path):
     assert "not the same in all cells" not in caption(results)
     cells = {("supervised", 0.05, 0): predictions(0.4, 0), ("supervised", 0.05, 1): predictions(0.4, 0)[1:]}
