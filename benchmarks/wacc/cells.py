@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -47,15 +48,15 @@ def main() -> None:
         print(f"{unpack(options.source, options.target, options.data)} cells")
 
 
-def pack(table: Path, target: Path) -> int:
-    """Writes both files of all finished cells, and returns how many there are."""
+def pack(table: Path, target: Path, only: Collection[str] = ()) -> int:
+    """Writes both files of all finished cells, or of those named alone, and returns how many there are."""
     cells: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for path in sorted(table.glob(f"*/f*/{RESULT}")):
         cell = path.parent.relative_to(table).as_posix()
         result = json.loads(path.read_text(encoding="utf-8"))
         mark = json.loads((path.parent / MARK).read_text(encoding="utf-8"))["sha256"]
-        if result.get("cell_sha256") != mark:
+        if result.get("cell_sha256") != mark or (only and cell not in only):
             continue
         cells[cell] = result | {"data": Path(result["data"]).name, "init": bool(result["init"])}
         for item in read_predictions(path.parent / PREDICTIONS):

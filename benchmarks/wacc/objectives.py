@@ -61,7 +61,8 @@ def main() -> None:
         for name in FILES:
             if (out / name).exists():
                 shutil.copy(out / name, target / name)
-        print(f"{target}: {pack(out, target)} cells, rows {', '.join(there)}")
+        own = [cell.folder.relative_to(out.resolve()).as_posix() for cell in done.cells]
+        print(f"{target}: {pack(out, target, own)} cells, rows {', '.join(there)}")
     write_json(options.results / options.hours, hours(options.runs / "muon"))
 
 
