@@ -51,7 +51,7 @@ def hours(runs: Path) -> dict[str, Any]:
     found: dict[str, float] = {}
     hardware = set()
     kinds = {"pretraining": ["pretrain/*/summary.json"], "stages": ["*/stages/*/*/*/summary.json"]}
-    kinds["fine-tuning"] = ["*/*/f*/finetune/summary.json"]
+    kinds["fine-tuning"] = ["*/*/f*/finetune/summary.json", "*/replaced/*/*/f*/finetune/summary.json"]
     for kind, patterns in kinds.items():
         summaries = [json.loads(path.read_text()) for pattern in patterns for path in runs.glob(pattern)]
         found[kind] = round(sum(summary["seconds"] for summary in summaries) / 3600, 2)
