@@ -93,7 +93,9 @@ def store(path: Path, language: Language, out: Path) -> None:
     state = {name: tensor for name, tensor in state.items() if not name.startswith(f"{KEY}.")}
     arrays = language.model.tensors()
     state |= {f"{KEY}.{name}": torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    weights = {"alpha": language.options.alpha, "beta": language.options.beta, "facts": language.facts}
+    # The file may go to others: the name of the language model's file is enough for them.
+    facts = {key: Path(value).name if key == "file" else value for key, value in language.facts.items()}
+    weights = {"alpha": language.options.alpha, "beta": language.options.beta, "facts": facts}
     # A calibration holds for readings with the old language model only.
     header = {key: value for key, value in header.items() if key not in ("format", CALIBRATION)}
     model_file.save(out, state, header | {KEY: {**language.model.header(), **weights}})

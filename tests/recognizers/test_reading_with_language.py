@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ from random_models import CHARACTERS, IMAGES, random_model
 
 from htr_ssl import model_file
 from htr_ssl.errors import UserError
+from htr_ssl.models import shelf
 from htr_ssl.recognizers import language
 from htr_ssl.recognizers.reader import Reader, load_recognizer
 from htr_ssl.text import kneser_ney, metrics
@@ -95,6 +100,17 @@ def test_storing_again_replaces_and_keeps_the_weights(tmp_path, plain, equipped)
     _, wanted = model_file.read(plain)
     assert state.keys() == wanted.keys()
     assert all(torch.equal(state[name], wanted[name]) for name in wanted)
+
+
+def test_files_that_go_to_others_do_not_name_folders_of_this_computer(tmp_path, plain):
+    kneser_ney.train(["hhhh gggg"], 3).save(tmp_path / "other.safetensors")
+    language.store(plain, language.load(tmp_path / "other.safetensors"), tmp_path / "made.safetensors")
+    header, _ = model_file.read(tmp_path / "made.safetensors")
+    assert header[language.KEY]["facts"]["file"] == "other.safetensors"
+    for path in (Path(shelf.__file__).parent / "weights").glob("*.safetensors"):
+        header, _ = model_file.read(path)
+        assert re.search(r"lm[.]safetensors", json.dumps(header))
+        assert not re.search(r'"(/\w|[A-Za-z]:\\)', json.dumps(header)), path
 
 
 def test_a_file_with_a_language_model_is_a_recognizer_for_all_others(plain, equipped):
