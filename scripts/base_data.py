@@ -37,7 +37,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--without", nargs="*", default=[], choices=ADDED, help="corpora to leave out")
     options = parser.parse_args()
-    tables = [pq.read_table(path).select(COLUMNS) for path in sorted(options.folder.glob("base_lines-*.parquet"))]
+    paths = sorted(options.folder.glob("base_lines-*.parquet"))
+    if not paths:
+        parser.error(f"{options.folder} has no base_lines-*.parquet; datasets/base.md says how to get them")
+    tables = [pq.read_table(path).select(COLUMNS) for path in paths]
     tables += [corpus(options.folder, name) for name in ADDED if name not in options.without]
     joined = pa.concat_tables(tables, promote_options="permissive")
     options.out.parent.mkdir(parents=True, exist_ok=True)

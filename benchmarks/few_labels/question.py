@@ -29,6 +29,7 @@ ROWS: dict[str, tuple[str, str, int]] = {
     "matched": ("", "", 3),
     "simclr": ("simclr", "backbone", 3),
     "vicreg": ("vicreg", "backbone", 3),
+    "barlow_twins": ("barlow_twins", "backbone", 3),
     "rotation": ("rotation", "encoder", 2),
     "masked_image": ("masked_image", "encoder", 2),
 }

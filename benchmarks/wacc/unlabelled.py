@@ -4,6 +4,8 @@ Words are taken whole; lines are cut every 1.5 to 5 heights, wherever that falls
 that lines are not most of it. No image of a validation or test split is in it.
 
     python benchmarks/wacc/unlabelled.py ../shared/data --out runs/unlabelled.parquet
+
+`--base` adds the train lines of the base corpus, cut like the others.
 """
 
 from __future__ import annotations
@@ -29,8 +31,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the corpora's Parquet files")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--base", action="store_true", help="the lines of base_lines-*.parquet, too")
     options = parser.parse_args()
-    rows = [row for corpus in CORPORA for row in images(options.data / f"{corpus}.parquet", corpus)]
+    corpora = {corpus: [options.data / f"{corpus}.parquet"] for corpus in CORPORA}
+    if options.base:
+        corpora["base_lines"] = sorted(options.data.glob("base_lines-*.parquet"))
+    rows = [row for corpus, paths in corpora.items() for path in paths for row in images(path, corpus)]
     order = np.random.default_rng(SEED).permutation(len(rows))
     names = [f"{number:06d}_{rows[i][0]}.png" for number, i in enumerate(order)]
     table = pa.table(
@@ -42,7 +48,7 @@ def main() -> None:
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, options.out)
-    counts = {corpus: sum(name == corpus for name, _ in rows) for corpus in CORPORA}
+    counts = {corpus: sum(name == corpus for name, _ in rows) for corpus in corpora}
     print(f"{options.out}: {len(rows)} images, {counts}")
 
 

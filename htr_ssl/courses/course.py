@@ -40,6 +40,8 @@ PLAN, MODEL, SCORE = "plan.json", "model.safetensors", "result.json"
 READINGS, NEXT = "readings.csv", "next.csv"
 SUBSET = "subset.txt"
 """Ids of the lines whose texts were learnt, beside every model."""
+START = "start"
+"""Folder of the start as it is, with a language model of the labels, which every training has to beat."""
 LANGUAGE = "language"
 """Folder of the last stage: a language model of what the last model has read."""
 FITTING = 0.8
@@ -96,7 +98,7 @@ def run(
         progress: show bars.
 
     Raises:
-        UserError: no labelled line, or the folder holds another course.
+        UserError: no text to learn from and too few lines without one, or the folder holds another course.
         KeyboardInterrupt: the same call goes on.
     """
     if hours <= 0:
@@ -113,7 +115,9 @@ def run(
     data = DataConfig(**plan["data"])
     config = _finetuning(plan, data, train)
     begun = time.monotonic()
-    models = [_trained(config, out / "first", plan["budget"]["first"], None, progress)]
+    models = [finetune.begun(config, out / START)] if plan["init"] else []
+    if plan["budget"]["first"]:
+        models.append(_trained(config, out / "first", plan["budget"]["first"], None, progress))
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
         read = pseudo.make(models[-1], config, _choice(plan, schedule.KEEP), folder)
@@ -151,11 +155,6 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
         return plan
     samples = read_samples(_undivided(data))
     labelled = [row for row, text in enumerate(samples.column("text")) if text]
-    if not labelled:
-        raise UserError(
-            f"{data.source}: no line has a text; transcribe some first (20 are a beginning). Of pages: read them "
-            "with htr-ssl transcribe, correct some pages in its folder, and learn from that folder"
-        )
     _looked_at(samples, out, say)
     given = "validation" in [samples.column("split")[row] for row in labelled]
     trainable = len(rows_of(samples, "train", labelled=True))
@@ -166,6 +165,12 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     labels = round(len(rows_of(samples, "train", labelled=True)) * asked["fraction"])
     unlabelled = len(rows_of(samples, "train", labelled=False)) - labels
     init, why = _start(asked["start"], samples)
+    if not labels and (init is None or unlabelled < schedule.FEWEST):
+        raise UserError(
+            f"{data.source}: no line has a text to learn from; transcribe some first (20 are a beginning). Of pages: "
+            "read them with htr-ssl transcribe, correct some pages in its folder, and learn from that folder. Without "
+            f"any text learn needs {schedule.FEWEST} lines and a recognizer to start from"
+        )
     if init is not None:  # the images are made as those of the start
         header = _recognizer(init)
         data = data.model_copy(update={key: header[key] for key in _SIZES if key in header})
@@ -176,6 +181,8 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     plan["learnt_by_start"] = _learnt(init, samples)
     plan["images_a_second"] = round(_speed(_finetuning(plan, data, train)), 2)
     made = schedule.plan(labels, unlabelled, plan["images_a_second"], asked["hours"], init is not None)
+    if not labels and not made.rounds:
+        raise UserError(f"{data.source}: no line has a text, and the time is too short without; give more --hours")
     plan["budget"] = asdict(made)
     for sentence in _told(plan):
         say(sentence)
@@ -197,10 +204,10 @@ def _choice(plan: dict[str, Any], keep: float) -> Pseudo:
 
 def _looked_at(samples: Samples, out: Path, say: Say) -> None:
     """Asks the doctor; check.json has all that it found."""
-    report = doctor.check(samples)
+    report = doctor.check(samples, unlabelled=not any(samples.column("text")))
     write_json(out / "check.json", report.to_json())
     for finding in report.findings:
-        if finding.severity != "note" and finding.kind != "no_test":  # a course needs none
+        if finding.severity != "note" and finding.kind not in ("no_test", "no_train"):  # a course needs no test
             say(f"{finding.severity}: {doctor.titled(finding)}")
     if not report.sound:
         say(
@@ -215,7 +222,7 @@ def _told(plan: dict[str, Any]) -> list[str]:
     lines = [
         f"{plan['labels']} lines with a text to learn from, {kept} more to score by, {plan['unlabelled']} without",
         f"start: {plan['why']}",
-        f"first {made['first']} updates on the labels at {plan['images_a_second']:.0f} lines a second",
+        *[f"first {made['first']} updates on the labels at {plan['images_a_second']:.0f} lines a second"] * bool(made["first"]),
         *(f"round {k}: reads the lines without a text, then {n} updates" for k, n in enumerate(made["rounds"], 1)),
         *["last: a language model of the lines without a text, as the last model reads them"] * made["language"],
         f"about {made['seconds'] / 60:.0f} minutes in all",
@@ -231,6 +238,8 @@ def _told(plan: dict[str, Any]) -> list[str]:
         lines.insert(1, f"whole pages are held out, so that {kept} lines score instead of {wanted}")
     if learnt := plan.get("learnt_by_start"):
         lines.insert(1, f"the start has learnt {learnt} of the {kept} lines to score by: the score will be too good")
+    if not plan["labels"]:
+        lines.insert(1, "no line to learn from has a text: it learns from what the start reads. Some right texts help more")
     if not kept:
         lines.insert(1, "no score: of fewer than 20 labelled lines none is held out")
     return lines
@@ -244,6 +253,8 @@ def _start(name: str, samples: Samples) -> tuple[str | None, str]:
     known = set(Charset.of_model(header).characters)
     column = samples.column("text")
     texts = [column[row] or "" for row in rows_of(samples, "train", labelled=True)]
+    if not any(texts):
+        return name, f"{name}; without a text nobody knows whether it has the letters"
     letters = [character for text in texts for character in text if not character.isspace()]
     share = sum(character in known for character in letters) / max(1, len(letters))
     if share < FITTING:
@@ -298,10 +309,21 @@ def _speed(config: FinetuneConfig) -> float:
     times = Times()
     train = config.train.model_copy(update={"steps": _PROBE, "check_every": _PROBE})
     with tempfile.TemporaryDirectory() as folder:
-        short = config.model_copy(update={"train": train, "lm": None})
+        labels = _made_up(config, Path(folder) / "labels.json")
+        short = config.model_copy(update={"train": train, "lm": None, "pseudo": labels and str(labels)})
         finetune.run(short, Path(folder) / "speed", progress=False, callbacks=[times])
     steps = sorted(later - earlier for earlier, later in zip(times.seen[:-1], times.seen[1:], strict=True))
     return schedule.BATCH / max(1e-6, steps[len(steps) // 2])
+
+
+def _made_up(config: FinetuneConfig, path: Path) -> Path | None:
+    """Texts that only serve to time updates, where no line has one."""
+    samples = read_samples(config.data)
+    if config.init is None or rows_of(samples, "train", labelled=True):
+        return None
+    ids, rows = samples.column("id"), equip.spread(rows_of(samples, "train", labelled=False), _PROBE * schedule.BATCH)
+    text = 5 * Charset.of_model(_recognizer(config.init)).characters[0]
+    return pseudo.write(path, [(0.0, str(ids[row]), text) for row in rows], {})
 
 
 def _trained(config: FinetuneConfig, out: Path, steps: int, labels: Path | None, progress: bool) -> Path:
@@ -331,6 +353,8 @@ def _best(
             f"{name}: CER {100 * score['cer']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] on {score['n']} held-out lines"
         )
     chosen = {"models": len(models), "chosen": models[place].parent.relative_to(out).parts[0]}
+    if chosen["chosen"] == START:
+        say("no training reads these lines better than the start: the start is kept, with a language model of your texts")
     score = scores[place] | {"course": chosen}
     write_json(out / SCORE, score)
     return models[place], score

@@ -35,7 +35,7 @@ class Budget:
     """Updates of each stage.
 
     Attributes:
-        first: of the fine-tuning on the labels alone.
+        first: of the fine-tuning on the labels alone; 0 without labels.
         rounds: of each round of self-training.
         pool: images without a text that self-training reads and learns from.
         rest: whether there is time to read the others of them at the end.
@@ -85,7 +85,7 @@ def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool =
     rest = unlabelled / (READING * speed) <= LAST_READING * 3600 * hours
     last = (unlabelled if rest else pool) / (READING * speed)
     left = SHARE * 3600 * hours - last
-    first = max(20, min(first_steps(labels, known), int(left / step)))
+    first = max(20, min(first_steps(labels, known), int(left / step))) if labels else 0
     left -= first * step
     spent = last + first * step
     rounds: list[int] = []

@@ -65,24 +65,26 @@ def build(
     """Language model of labels, pseudo-labels, the texts of `config` and the model of the training's start; its facts.
 
     Each is a model of its own; they are mixed with the weights that predict the validation labels best. If these are
-    fewer than `FEW`, every second label is kept out of the first model and predicted in their stead. `shown` brings
-    texts into the order of the image, in which the model reads. `read` are the pseudo-labels, `data` is what the
-    training reads.
+    fewer than `FEW`, every second label is kept out of the first model and predicted in their stead; where there is no
+    label at all, every second pseudo-label. `shown` brings texts into the order of the image, in which the model reads.
+    `read` are the pseudo-labels, `data` is what the training reads.
     """
-    parts = {"labels": kneser_ney.train(map(shown, labels), config.order, config.size)}
+    own, first = ("labels", labels) if labels else ("read", read)
+    parts = {own: kneser_ney.train(map(shown, first), config.order, config.size)} if first else {}
     if config.text:
         texts = [shown(text) for source in config.text for text in texts_of(source, data)]
         parts["text"] = kneser_ney.train(texts, config.order, config.size)
-    if read:
+    if read and own != "read":
         parts["read"] = kneser_ney.train(map(shown, read), config.order, config.size)
     if start is not None:
         parts["start"] = start
     if len(parts) == 1:
-        return parts["labels"], {"labels": len(labels)}
+        (model,) = parts.values()
+        return model, {"labels": len(labels), "read": len(read)} if read else {"labels": len(labels)}
     asked, judges = list(map(shown, validation)), list(parts.values())
-    if len(asked) < FEW and len(labels) > 1:
-        asked = list(map(shown, labels[1::2]))
-        judges[0] = kneser_ney.train(map(shown, labels[::2]), config.order, config.size)
+    if len(asked) < FEW and len(first) > 1:
+        asked = list(map(shown, first[1::2]))
+        judges[0] = kneser_ney.train(map(shown, first[::2]), config.order, config.size)
     shares = mixture.weights(judges, asked)
     facts = {"labels": len(labels), "read": len(read), "text": config.text}
     facts |= {"mixture": {name: round(share, 4) for name, share in zip(parts, shares, strict=True)}}
@@ -134,11 +136,13 @@ def _give_language(
         old = language.stored(config.init, header, state)
         if old is not None and old.facts.get("direction", "ltr") == charset.direction:
             start, options = old.model, old.options
+    if start is None and not (labels or read or asked.text):
+        return  # there is no text to learn it from
     known = validation.texts() if validation else []
     texts = [known[place] for place in chosen]
     model, facts = build(asked, labels, texts, start, charset.visual, read, config.data)
     if read:
-        options = language.leaning(options, facts["mixture"]["read"])
+        options = language.leaning(options, facts["mixture"]["read"] if "mixture" in facts else 1.0)
     facts["direction"] = charset.direction
     made = language.of(model, options, facts | {"chosen_on": f"none, {len(texts)} validation images are too few"})
     if validation and len(texts) >= FEW:

@@ -78,7 +78,7 @@ def run(
     named, config = config.init, _found(config)
     if config.init:
         refuse_mixed(samples.facts, model_file.read_header(Path(config.init)), (config.data.source, config.init))
-    rows, subset_hash, subset_list = rows_to_train(samples, config, out)
+    rows, subset_hash, subset_list = rows_to_train(samples, config, out, some=not config.pseudo)
     column = samples.column("text")
     texts = [column[row] or "" for row in rows]
     transductive = _transductive(config, samples)
@@ -158,21 +158,40 @@ def with_language(model: Path, config: FinetuneConfig, read: Path, out: Path) ->
         out: folder; a model that lies there already is returned.
     """
     path = out / FILE
-    if path.exists():
-        return path
+    if not path.exists():
+        with atomic_path(out / "subset.txt") as temporary:
+            shutil.copyfile(model.with_name("subset.txt"), temporary)
+        _with_texts(model, config, subsets.read(out / "subset.txt"), list(pseudo.read(read).values()), path)
+    return path
+
+
+def begun(config: FinetuneConfig, out: Path) -> Path:
+    """The start of a training as it is, in the folder `out`, with a language model that knows the labels too.
+
+    Args:
+        config: of the training, with `init` and `lm`; there may be no labels.
+        out: folder; a model that lies there already is returned.
+    """
+    path = out / FILE
+    if not path.exists():
+        assert config.init is not None
+        samples = read_samples(config.data)
+        rows, _, _ = rows_to_train(samples, config, out, some=False)
+        ids = samples.column("id")
+        _with_texts(shelf.find(config.init), config, [str(ids[row]) for row in rows], [], path)
+    return path
+
+
+def _with_texts(model: Path, config: FinetuneConfig, learnt: Sequence[str], heard: Sequence[str], path: Path) -> None:
+    """Writes a copy of a recognizer whose language model knows the labels of some images, by their ids, and readings."""
     samples = read_samples(config.data)
-    ids, column = samples.column("id"), samples.column("text")
-    known = set(subsets.read(model.with_name("subset.txt")))
+    ids, column, known = samples.column("id"), samples.column("text"), set(learnt)
     texts = [column[row] or "" for row in rows_of(samples, "train", labelled=True) if ids[row] in known]
     rows = rows_of(samples, "validation", labelled=True)
     validation = Strips(samples, rows, config.data) if rows else None
-    with atomic_path(out / "subset.txt") as temporary:
-        shutil.copyfile(model.with_name("subset.txt"), temporary)
     with atomic_path(path) as temporary:
         shutil.copyfile(model, temporary)
-        heard = list(pseudo.read(read).values())
         equip.equip(temporary, _found(config), texts, heard, validation, _asked(samples, config, rows, validation))
-    return path
 
 
 def _asked(samples: Samples, config: FinetuneConfig, rows: Sequence[int], validation: Strips | None) -> list[int]:
@@ -208,13 +227,20 @@ def _as_started(config: FinetuneConfig, progress: bool) -> FinetuneConfig:
     return config.model_copy(update={"encoder": encoder})
 
 
-def rows_to_train(samples: Samples, config: FinetuneConfig, out: Path) -> tuple[list[int], str, str | None]:
+def rows_to_train(
+    samples: Samples, config: FinetuneConfig, out: Path, some: bool = True
+) -> tuple[list[int], str, str | None]:
     """Rows of the labelled subset of `config.fraction`, the hash of their ids, and the committed list they are from.
 
     The ids are written to `out`.
+
+    Raises:
+        UserError: there is no label, and `some` are needed.
     """
-    rows = _some(rows_of(samples, "train", labelled=True), config, "train")
-    ids = [str(samples.column("id")[row]) for row in rows]
+    rows = rows_of(samples, "train", labelled=True)
+    if not rows and not some:
+        return [], subsets.write(out / "subset.txt", [], config.fraction, config.seed, config.data.source), None
+    ids = [str(samples.column("id")[row]) for row in _some(rows, config, "train")]
     listed = None
     if config.subset_by == "sample":
         chosen, listed = subset_lists.chosen(ids, config.fraction, config.seed)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -77,13 +77,17 @@ def make(model: Path, config: FinetuneConfig, choice: Pseudo, out: Path) -> Path
             (-round(sure, _DECIMALS), name, text.strip()) for name, (text, sure) in zip(names, readings, strict=True)
         ]
     kept = sorted(item for group in _groups(found, widths, choice.width_groups) for item in _surest(group, choice.keep))
-    labels = {name: text for _, name, text in kept}
-    if rows and not labels:
+    if rows and not kept:
         warnings.warn(f"{model}: it reads nothing in {len(rows)} images, there are no pseudo-labels", stacklevel=2)
-    facts = {"model_sha256": sha256(model.read_bytes()), **choice.model_dump()}
-    facts |= {"images": len(found), "sha256": digest(labels)}
-    rows_kept = [{"id": name, "text": text, "confidence": -sure} for sure, name, text in kept]
-    write_json(path, {**facts, "labels": rows_kept})
+    facts = {"model_sha256": sha256(model.read_bytes()), **choice.model_dump(), "images": len(found)}
+    return write(path, kept, facts)
+
+
+def write(path: Path, kept: Sequence[Reading], facts: Mapping[str, Any]) -> Path:
+    """Writes readings and what is known of them as a file that `read` verifies."""
+    labels = [{"id": name, "text": text, "confidence": -sure} for sure, name, text in kept]
+    mark = digest({name: text for _, name, text in kept})
+    write_json(path, {**facts, "sha256": mark, "labels": labels})
     return path
 
 

@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import small_lines
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from random_models import random_model
 
-from htr_ssl.config import DataConfig, TrainConfig
+from htr_ssl.config import DataConfig, FinetuneConfig, TrainConfig
 from htr_ssl.courses import course, schedule
+from htr_ssl.data.loading import Strips, read_samples
 from htr_ssl.errors import UserError
 from htr_ssl.recognizers.reader import Reader
 
@@ -118,8 +120,8 @@ def test_a_course_leaves_a_model_a_score_readings_and_what_to_transcribe_next(li
     assert plan["labels"] + plan["held_out"] == 30
     assert plan["unlabelled"] == 30
     assert Reader.load(made.model, "cpu").language is not None
-    assert made.score["course"]["models"] == 4, (
-        "first, two rounds, and the last one with a language model of its readings"
+    assert made.score["course"]["models"] == 5, (
+        "start, first, two rounds, and the last one with a language model of its readings"
     )
     heard = json.loads((tmp_path / "out" / "language" / "pseudo.json").read_text())
     last = Reader.load(tmp_path / "out" / "language" / "model.safetensors", "cpu").language
@@ -182,9 +184,58 @@ def test_another_course_in_the_folder_is_refused(lines, start, short, tmp_path):
         learn(lines, tmp_path / "out", start, fraction=0.5)
 
 
-def test_without_a_text_there_is_nothing_to_learn(start, short, tmp_path):
+def test_the_start_stays_where_learning_makes_it_worse(start, short, tmp_path, monkeypatch):
+    """What a user gets never reads the held-out lines worse than what was there before."""
+    path = write(tmp_path / "lines.parquet", labelled=60)
+    data = DataConfig(source=str(path), height=32)
+    strips = Strips(read_samples(data), range(60), data)
+    read = Reader.load(Path(start), "cpu").read_strips([strips.strip(i) for i in range(60)], 8)
+    texts = [text.strip() or None for text, _ in read]  # the start reads all of them without a mistake
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(1, "text", pa.array(texts, pa.string())), path)
+    trained = course._trained
+
+    def spoilt(config, *rest):
+        return trained(config.model_copy(update={"train": config.train.model_copy(update={"lr": 1.0})}), *rest)
+
+    monkeypatch.setattr(course, "_trained", spoilt)
+    made, said = learn(path, tmp_path / "out", start)
+    assert made.score["course"]["chosen"] == "start"
+    assert made.score["greedy"]["cer"] == 0
+    assert any("the start is kept" in sentence for sentence in said)
+    before, after = Reader.load(Path(start), "cpu").recognizer, Reader.load(made.model, "cpu").recognizer
+    assert all(torch.equal(one, other) for one, other in zip(before.parameters(), after.parameters(), strict=True))
+
+
+def test_without_any_text_it_learns_from_what_the_start_reads(start, short, tmp_path):
+    lines = write(tmp_path / "none.parquet", labelled=0)
+    made, said = learn(lines, tmp_path / "out", start)
+    assert made.score is None
+    assert any("no line to learn from has a text" in sentence for sentence in said)
+    assert not [sentence for sentence in said if "error" in sentence]
+    assert not (tmp_path / "out" / "first").exists()
+    heard = json.loads((tmp_path / "out" / "round1" / "pseudo.json").read_text())
+    assert heard["labels"]
+    language = Reader.load(made.model, "cpu").language
+    assert language.facts["labels"] == 0 < language.facts["read"]
+    assert len(rows(made.readings)) == 60
+    assert learn(lines, tmp_path / "out", start)[0] == made
+
+
+def test_without_any_text_there_must_be_lines_and_a_start(start, short, tmp_path, monkeypatch):
+    lines = write(tmp_path / "none.parquet", labelled=0)
     with pytest.raises(UserError, match="transcribe some first"):
-        learn(write(tmp_path / "none.parquet", labelled=0), tmp_path / "out", start)
+        learn(lines, tmp_path / "out", "none")
+    monkeypatch.setattr(schedule, "FEWEST", 61)
+    with pytest.raises(UserError, match="transcribe some first"):
+        learn(lines, tmp_path / "out", start)
+
+
+def test_updates_are_timed_without_any_text(start, tmp_path):
+    data = DataConfig(source=str(write(tmp_path / "none.parquet", labelled=0)), height=32)
+    train = TRAIN.model_copy(update={"batch_size": 8})
+    config = FinetuneConfig(data=data, init=start, select="last", train=train)
+    assert course._speed(config) > 0
 
 
 SCRIPT = """
