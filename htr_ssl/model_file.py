@@ -45,7 +45,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and weights (on the CPU).
 
     Raises:
-        UserError: see `read_header`.
+        UserError: see `read_header`; or some weights are no numbers.
     """
     return _read(Path(path), weights=True)
 
@@ -66,6 +66,8 @@ def _read(path: Path, weights: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
         raise UserError(f"{path}: its header is not of htr-ssl; give a file that pretrain or finetune wrote") from error
     if known != _FORMAT:
         raise UserError(f"{path}: it is of format {known}, this version reads {_FORMAT}; use the version that wrote it")
+    if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+        raise UserError(f"{path}: some of its weights are no numbers: its training diverged; train again with a lower rate")
     return header, state
 
 

@@ -41,6 +41,15 @@ def test_foreign_files(tmp_path):
         model_file.read(tmp_path / "new.safetensors")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(tmp_path, value):
+    path = tmp_path / "m.safetensors"
+    model_file.save(path, {"a": torch.tensor([1.0, value]), "b": torch.arange(3)}, {"kind": "encoder"})
+    with pytest.raises(UserError, match=r"m\.safetensors: some of its weights are no numbers"):
+        model_file.read(path)
+    assert model_file.read_header(path)["kind"] == "encoder"
+
+
 def test_unknown_device():
     with pytest.raises(UserError, match="device=cpu"):
         model_file.resolve_device("cuda:77")

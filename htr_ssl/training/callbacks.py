@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from htr_ssl import model_file
+from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path, write_text
 from htr_ssl.training import distributed
 from htr_ssl.training.module import System
@@ -83,6 +85,7 @@ class Checkpoints(Callback):
             **self._clock.row(trainer.world_size, module.passes.taken()),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
+        self._refuse_divergence(row["loss"], trainer, module)
         row |= self._terms(module) | module.checks | module.health()
         self.rows.append(row)
         better = bool(module.checks) and module.checks["val_cer"] < self.best
@@ -101,6 +104,21 @@ class Checkpoints(Callback):
         else:
             trainer.save_checkpoint(self.last)  # takes part, writes nothing
         trainer.should_stop = trainer.should_stop or self.stopped
+
+    def _refuse_divergence(self, loss: float, trainer: Trainer, module: System) -> None:
+        """A network of what is no number reads nothing; the checkpoint before it stays.
+
+        Raises:
+            UserError: the loss of the round or a weight after it is no number.
+        """
+        if math.isfinite(loss) and all(bool(weight.isfinite().all()) for weight in module.best_model().parameters()):
+            return
+        before = self.rows[-1]["step"] if self.rows else 0
+        raise UserError(
+            f"{self.folder}: the training has diverged between steps {before} and {trainer.global_step}: its loss or its "
+            f"weights are no numbers any more. Lower train.lr (now {module.config.lr:g}) and train in another folder; if "
+            "that does not help, try train.precision=32"
+        )
 
     @staticmethod
     def _terms(module: System) -> dict[str, float]:

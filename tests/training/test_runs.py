@@ -220,6 +220,36 @@ def test_the_encoder_is_that_of_the_start_unless_another_is_asked_for(tmp_path):
     assert finetune.run(written, tmp_path / "again", progress=False).is_file()
 
 
+class Spoils(Callback):
+    """Puts something that is no number into the network after a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == self.step:
+            next(module.best_model().parameters()).data.flatten()[0] = float("nan")
+
+
+@pytest.mark.parametrize("select", ["validation", "last"])
+@pytest.mark.parametrize("step", [5, 6, 12])
+def test_a_training_that_diverges_is_an_error_and_leaves_no_model(tmp_path, select, step):
+    """Within a round, at its end, and at the very end: what is written before stays, nothing after it is written."""
+    with pytest.raises(UserError, match=rf"diverged between steps .* and {6 if step < 7 else 12}: .*train\.lr"):
+        finetune.run(finetuning(select=select), tmp_path, progress=False, callbacks=[Spoils(step)])
+    assert not (tmp_path / "model.safetensors").exists()
+    state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["global_step"] == (3 if step < 7 else 9)
+    assert all(value.isfinite().all() for value in state["state_dict"].values() if value.is_floating_point())
+    assert finetune.run(finetuning(select=select), tmp_path, progress=False).exists(), "it goes on from there"
+
+
+def test_a_pretraining_that_diverges_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="diverged between steps 3 and 6"):
+        pretrain.run(pretraining(), tmp_path, progress=False, callbacks=[Spoils(4)])
+    assert not (tmp_path / "encoder.safetensors").exists()
+
+
 def test_damaged_checkpoint_says_what_to_do(tmp_path):
     config = pretraining()
     pretrain.run(config, tmp_path, progress=False)
