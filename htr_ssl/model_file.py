@@ -67,7 +67,9 @@ def _read(path: Path, weights: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
     if known != _FORMAT:
         raise UserError(f"{path}: it is of format {known}, this version reads {_FORMAT}; use the version that wrote it")
     if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
-        raise UserError(f"{path}: some of its weights are no numbers: its training diverged; train again with a lower rate")
+        raise UserError(
+            f"{path}: some of its weights are no numbers: its training diverged; train again with a lower rate"
+        )
     return header, state
 
 

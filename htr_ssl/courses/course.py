@@ -222,7 +222,8 @@ def _told(plan: dict[str, Any]) -> list[str]:
     lines = [
         f"{plan['labels']} lines with a text to learn from, {kept} more to score by, {plan['unlabelled']} without",
         f"start: {plan['why']}",
-        *[f"first {made['first']} updates on the labels at {plan['images_a_second']:.0f} lines a second"] * bool(made["first"]),
+        *[f"first {made['first']} updates on the labels at {plan['images_a_second']:.0f} lines a second"]
+        * bool(made["first"]),
         *(f"round {k}: reads the lines without a text, then {n} updates" for k, n in enumerate(made["rounds"], 1)),
         *["last: a language model of the lines without a text, as the last model reads them"] * made["language"],
         f"about {made['seconds'] / 60:.0f} minutes in all",
@@ -238,10 +239,12 @@ def _told(plan: dict[str, Any]) -> list[str]:
         lines.insert(1, f"whole pages are held out, so that {kept} lines score instead of {wanted}")
     if learnt := plan.get("learnt_by_start"):
         lines.insert(1, f"the start has learnt {learnt} of the {kept} lines to score by: the score will be too good")
-    if not plan["labels"]:
-        lines.insert(1, "no line to learn from has a text: it learns from what the start reads. Some right texts help more")
     if not kept:
         lines.insert(1, "no score: of fewer than 20 labelled lines none is held out")
+    if not plan["labels"]:
+        lines.insert(
+            1, "no line to learn from has a text: it learns from what the start reads. Some right texts help more"
+        )
     return lines
 
 
@@ -322,7 +325,7 @@ def _made_up(config: FinetuneConfig, path: Path) -> Path | None:
     if config.init is None or rows_of(samples, "train", labelled=True):
         return None
     ids, rows = samples.column("id"), equip.spread(rows_of(samples, "train", labelled=False), _PROBE * schedule.BATCH)
-    text = 5 * Charset.of_model(_recognizer(config.init)).characters[0]
+    text = "".join(Charset.of_model(_recognizer(config.init)).characters).split()[0][0] * 5
     return pseudo.write(path, [(0.0, str(ids[row]), text) for row in rows], {})
 
 
@@ -354,7 +357,7 @@ def _best(
         )
     chosen = {"models": len(models), "chosen": models[place].parent.relative_to(out).parts[0]}
     if chosen["chosen"] == START:
-        say("no training reads these lines better than the start: the start is kept, with a language model of your texts")
+        say("no training reads these lines better: the start is kept, with a language model of your texts")
     score = scores[place] | {"course": chosen}
     write_json(out / SCORE, score)
     return models[place], score

@@ -115,9 +115,9 @@ class Checkpoints(Callback):
             return
         before = self.rows[-1]["step"] if self.rows else 0
         raise UserError(
-            f"{self.folder}: the training has diverged between steps {before} and {trainer.global_step}: its loss or its "
-            f"weights are no numbers any more. Lower train.lr (now {module.config.lr:g}) and train in another folder; if "
-            "that does not help, try train.precision=32"
+            f"{self.folder}: the training has diverged between steps {before} and {trainer.global_step}: its loss or "
+            f"its weights are no numbers any more. Lower train.lr (now {module.config.lr:g}) and train in another "
+            "folder; if that does not help, try train.precision=32"
         )
 
     @staticmethod

@@ -106,6 +106,8 @@ def run(
     task: Labelled | JointTask = labelled
     images: Strips | PairedStrips = train
     labels = "all labels" if config.fraction == 1 else f"{100 * config.fraction:g} % of the labels"
+    if more:
+        labels = f"{labels} and {len(more)} readings" if rows else f"{len(more)} readings"
     title = f"{'finetune' if config.probe == 'none' else f'{config.probe} probe'} on {labels}"
     if config.joint:
         task = JointTask(labelled, pretrain.build_method(config.joint, encoder), config.joint.weight)
@@ -183,7 +185,7 @@ def begun(config: FinetuneConfig, out: Path) -> Path:
 
 
 def _with_texts(model: Path, config: FinetuneConfig, learnt: Sequence[str], heard: Sequence[str], path: Path) -> None:
-    """Writes a copy of a recognizer whose language model knows the labels of some images, by their ids, and readings."""
+    """Writes a copy of a recognizer whose language model knows labels, given by ids of images, and readings."""
     samples = read_samples(config.data)
     ids, column, known = samples.column("id"), samples.column("text"), set(learnt)
     texts = [column[row] or "" for row in rows_of(samples, "train", labelled=True) if ids[row] in known]
