@@ -3,7 +3,8 @@
 ``python benchmarks/few_labels/courses.py OUT.json NAME=FOLDER [NAME=FOLDER ...]``
 
 Each folder is that of `htr-ssl learn`; the score on the test split is there after
-``htr-ssl evaluate FOLDER/model.safetensors DATA --out FOLDER/test``. A name that is in OUT.json is replaced.
+``htr-ssl evaluate FOLDER/model.safetensors DATA --out FOLDER/test``; that of a stage without labels on the validation
+after the same with FOLDER/round1/run and the like. A name that is in OUT.json is replaced.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from question import said
 
 from htr_ssl.files import write_json
 
-STAGES = {"first": "first", "round1": "round1/run", "round2": "round2/run", "language": "language"}
+STAGES = {"start": "start", "first": "first", "round1": "round1/run", "round2": "round2/run", "language": "language"}
 
 
 def course(folder: Path) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def course(folder: Path) -> dict[str, Any]:
         "validation": {
             name: scored(path) for name, sub in STAGES.items() if (path := folder / sub / "result.json").exists()
         },
-        "chosen": _read(folder / "result.json")["course"]["chosen"],
+        "chosen": _read(path)["course"]["chosen"] if (path := folder / "result.json").exists() else "the last",
         "test": scored(folder / "test" / "result.json"),
     }
 

@@ -120,17 +120,21 @@ def run(
         models.append(_trained(config, out / "first", plan["budget"]["first"], None, progress))
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
-        read = pseudo.make(models[-1], config, _choice(plan, schedule.KEEP), folder)
+        reader = _best(models, config, plan)
+        read = pseudo.make(reader, config, _choice(plan, schedule.KEEP), folder)
         facts = json.loads(read.read_text(encoding="utf-8"))
-        say(f"round {number}: learns from {len(facts['labels'])} of {facts['images']} lines it has read")
+        learnt = f"learns from {len(facts['labels'])} of {facts['images']} lines"
+        say(f"round {number}: {learnt} that {_stage(reader, out)} has read")
         if not facts["labels"]:
             break
         models.append(_trained(config, folder / "run", steps, read, progress))
     if plan["budget"].get("language"):
-        read = pseudo.make(models[-1], config, _choice(plan, 1.0), out / LANGUAGE)
+        reader = _best(models, config, plan)
+        read = pseudo.make(reader, config, _choice(plan, 1.0), out / LANGUAGE)
         if pseudo.read(read):
-            models.append(finetune.with_language(models[-1], config, read, out / LANGUAGE))
-    best, score = _best(models, config, plan, out, say)
+            models.append(finetune.with_language(reader, config, read, out / LANGUAGE))
+    best = _best(models, config, plan)
+    score = _told_scores(models, best, config, out, say) if plan["held_out"] else None
     for name, source in ((SUBSET, best.with_name(SUBSET)), (MODEL, best)):
         if not (out / name).exists():
             with atomic_path(out / name) as temporary:
@@ -336,31 +340,39 @@ def _trained(config: FinetuneConfig, out: Path, steps: int, labels: Path | None,
     return finetune.run(config.model_copy(update=update), out, progress)
 
 
-def _best(
-    models: Sequence[Path], config: FinetuneConfig, plan: dict[str, Any], out: Path, say: Say
-) -> tuple[Path, dict[str, Any] | None]:
-    """The model that reads the held-out lines best, and its score; the last one if none are held out."""
+def _best(models: Sequence[Path], config: FinetuneConfig, plan: dict[str, Any]) -> Path:
+    """The model so far that reads the held-out lines best, of equal ones the last; the last if none are held out."""
     if not plan["held_out"]:
-        return models[-1], None
-    scores = []
+        return models[-1]
+    return min(reversed(models), key=lambda model: float(_score(model, config)["cer"]))
+
+
+def _score(model: Path, config: FinetuneConfig) -> dict[str, Any]:
+    """What `evaluate` says of a model on the held-out lines; it is asked once."""
+    path = model.with_name(SCORE)
+    if not path.exists():
+        evaluate(model, config.data, "validation", model.parent, config.train.device, config.train.threads)
+    score: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return score
+
+
+def _stage(model: Path, out: Path) -> str:
+    """Name of the stage that has made a model."""
+    return model.parent.relative_to(out).parts[0]
+
+
+def _told_scores(models: Sequence[Path], best: Path, config: FinetuneConfig, out: Path, say: Say) -> dict[str, Any]:
+    """The score of the best model, which is written down; those of all are said."""
     for model in models:
-        path = model.with_name(SCORE)
-        if not path.exists():
-            evaluate(model, config.data, "validation", model.parent, config.train.device, config.train.threads)
-        scores.append(json.loads(path.read_text(encoding="utf-8")))
-    place = min(range(len(models)), key=lambda i: (scores[i]["cer"], -i))
-    for model, score in zip(models, scores, strict=True):
+        score = _score(model, config)
         low, high = score["cer_ci"]
-        name = model.parent.relative_to(out).parts[0]
-        say(
-            f"{name}: CER {100 * score['cer']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] on {score['n']} held-out lines"
-        )
-    chosen = {"models": len(models), "chosen": models[place].parent.relative_to(out).parts[0]}
-    if chosen["chosen"] == START:
+        cer = f"CER {100 * score['cer']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        say(f"{_stage(model, out)}: {cer} on {score['n']} held-out lines")
+    if _stage(best, out) == START:
         say("no training reads these lines better: the start is kept, with a language model of your texts")
-    score = scores[place] | {"course": chosen}
+    score = _score(best, config) | {"course": {"models": len(models), "chosen": _stage(best, out)}}
     write_json(out / SCORE, score)
-    return models[place], score
+    return score
 
 
 def _unlabelled(samples: Samples, subset: Path) -> list[int]:
