@@ -43,7 +43,7 @@ SUBSET = "subset.txt"
 START = "start"
 """Folder of the start as it is, with a language model of the labels, which every training has to beat."""
 LANGUAGE = "language"
-"""Folder of the last stage: a language model of what the last model has read."""
+"""Folder of the last stage: a language model of what the best model has read."""
 FITTING = 0.8
 """Least share of the labels' characters that a start must know to be started from."""
 _SIZES = ("height", "channels", "max_width")  # of the images of a recognizer
@@ -166,7 +166,8 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     share = kept / trainable if kept else 0.0
     data = data.model_copy(update={"validation": share, "test": 0.0})
     samples = read_samples(data)
-    labels = round(len(rows_of(samples, "train", labelled=True)) * asked["fraction"])
+    known = len(rows_of(samples, "train", labelled=True))
+    labels = max(min(1, known), round(known * asked["fraction"]))  # of some labels one is always learnt
     unlabelled = len(rows_of(samples, "train", labelled=False)) - labels
     init, why = _start(asked["start"], samples)
     if not labels and (init is None or unlabelled < schedule.FEWEST):
@@ -229,7 +230,7 @@ def _told(plan: dict[str, Any]) -> list[str]:
         *[f"first {made['first']} updates on the labels at {plan['images_a_second']:.0f} lines a second"]
         * bool(made["first"]),
         *(f"round {k}: reads the lines without a text, then {n} updates" for k, n in enumerate(made["rounds"], 1)),
-        *["last: a language model of the lines without a text, as the last model reads them"] * made["language"],
+        *["last: a language model of the lines without a text, as the best model reads them"] * made["language"],
         f"about {made['seconds'] / 60:.0f} minutes in all",
     ]
     if made["language"] and made["pool"] < plan["unlabelled"]:

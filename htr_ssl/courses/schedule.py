@@ -39,7 +39,7 @@ class Budget:
         rounds: of each round of self-training.
         pool: images without a text that self-training reads and learns from.
         rest: whether there is time to read the others of them at the end.
-        language: whether time is left for a language model of what the last model reads.
+        language: whether time is left for a language model of what the best model reads.
         seconds: that all should take, reading included.
     """
 

@@ -236,6 +236,14 @@ def test_without_any_text_there_must_be_lines_and_a_start(start, short, tmp_path
         learn(lines, tmp_path / "out", start)
 
 
+def test_the_smallest_share_of_some_labels_is_one(lines, start, short, tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "FEWEST", 1000)  # no rounds
+    learn(lines, tmp_path / "out", start, fraction=0.001)
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert plan["labels"] == 1
+    assert (tmp_path / "out" / "first" / "model.safetensors").exists()
+
+
 def test_updates_are_timed_without_any_text(start, tmp_path):
     data = DataConfig(source=str(write(tmp_path / "none.parquet", labelled=0)), height=32)
     train = TRAIN.model_copy(update={"batch_size": 8})
