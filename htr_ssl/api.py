@@ -331,7 +331,7 @@ def learn(
     """Learns a hand from a few transcribed lines, in the time given, and reads the lines that have no text.
 
     Args:
-        data: images, some with a text: a source, or keys of a data configuration.
+        data: images, some or none with a text: a source, or keys of a data configuration.
         hours: about how long it may take.
         out: folder of the course; the same call goes on there.
         start: recognizer to start from, or "none".
@@ -344,7 +344,7 @@ def learn(
         Paths of the model, the readings and the lines to transcribe next, and the score.
 
     Raises:
-        UserError: no transcribed line, or another course in the folder.
+        UserError: no text and too few lines to learn without, or another course in the folder.
     """
     from htr_ssl.courses.course import run
 

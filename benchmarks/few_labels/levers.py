@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 import htr_ssl
-from htr_ssl.config import AugmentConfig, DataConfig, FinetuneConfig, LanguageConfig, PluginConfig, TrainConfig
+from htr_ssl.config import DataConfig, FinetuneConfig, LanguageConfig, PluginConfig, TrainConfig
 from htr_ssl.courses import schedule
 from htr_ssl.data import synthetic
 from htr_ssl.data.batch import Batch, Images, padded
@@ -45,22 +45,6 @@ BIGRAMS = 2
 """A pair of characters that stands in the labels so often has a class of its own."""
 MIXED = 2000
 """Lines that are mixed with the labelled ones."""
-STRONG = AugmentConfig(
-    slant=0.35,
-    stretch=0.25,
-    scale=0.15,
-    shift=0.08,
-    elastic=0.035,
-    perspective=0.03,
-    contrast=0.3,
-    fading=0.2,
-    blur=0.4,
-    bleed=0.1,
-    texture=0.1,
-    noise=0.03,
-    mask=0.15,
-)
-"""The changes of the base's own training, with more columns painted over."""
 AVERAGE = 0.98
 """Decay of the moving average of the weights: about the last fifty updates."""
 
@@ -243,7 +227,6 @@ ROWS: dict[str, finetune.Lever | None] = {
     "dctc": Distillation,
     "ngram_heads": Bigrams,
     "ema": None,
-    "strong": None,
     "stackmix": Mixed,
     "strokes": Mixed,
     "own_paper": Mixed,
@@ -305,7 +288,6 @@ def main() -> None:
             seed=seed,
             select="last",
             lm=LanguageConfig(),
-            augment=STRONG if row == "strong" else AugmentConfig(),
             train=TrainConfig(
                 steps=steps,
                 batch_size=schedule.BATCH,

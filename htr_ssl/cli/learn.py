@@ -16,8 +16,8 @@ def learn(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Images of lines, some with a text: a folder, Parquet, PAGE, ALTO …, or pages that `transcribe` read "
-            "and you corrected.",
+            help="Images of lines, some or none with a text: a folder, Parquet, PAGE, ALTO …, or pages that "
+            "`transcribe` read and you corrected.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model and what it reads.")] = Path(
@@ -40,7 +40,8 @@ def learn(
     """Learn a hand from a few transcribed lines, in the time you give, and read the lines that have no text.
 
     It fine-tunes the base recognizer on your lines, reads the others, learns from the readings it is surest of, and
-    scores itself on lines it has not seen. The plan is shown first. After any stop the same command goes on.
+    scores itself on lines it has not seen. Without any text it learns from the readings alone, and there is no score.
+    The plan is shown first. After any stop the same command goes on.
 
     The folder holds `model.safetensors` (language model included), `result.json` (the score), `readings.csv` (the
     untranscribed lines, read; a part of them if there are too many for the time) and `next.csv` (the lines to

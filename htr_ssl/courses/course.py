@@ -187,7 +187,9 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     plan["images_a_second"] = round(_speed(_finetuning(plan, data, train)), 2)
     made = schedule.plan(labels, unlabelled, plan["images_a_second"], asked["hours"], init is not None)
     if not labels and not made.rounds:
-        raise UserError(f"{data.source}: no line has a text, and the time is too short without; give more --hours")
+        raise UserError(
+            f"{data.source}: no line has a text, and the time is too short to learn without; give more --hours"
+        )
     plan["budget"] = asdict(made)
     for sentence in _told(plan):
         say(sentence)
@@ -212,7 +214,7 @@ def _looked_at(samples: Samples, out: Path, say: Say) -> None:
     report = doctor.check(samples, unlabelled=not any(samples.column("text")))
     write_json(out / "check.json", report.to_json())
     for finding in report.findings:
-        if finding.severity != "note" and finding.kind not in ("no_test", "no_train"):  # a course needs no test
+        if finding.severity != "note" and finding.kind not in ("no_test", "no_train"):  # a course needs neither
             say(f"{finding.severity}: {doctor.titled(finding)}")
     if not report.sound:
         say(
@@ -228,7 +230,7 @@ def _told(plan: dict[str, Any]) -> list[str]:
         f"{plan['labels']} lines with a text to learn from, {kept} more to score by, {plan['unlabelled']} without",
         f"start: {plan['why']}",
         *[f"first {made['first']} updates on the labels at {plan['images_a_second']:.0f} lines a second"]
-        * bool(made["first"]),
+        * (made["first"] > 0),
         *(f"round {k}: reads the lines without a text, then {n} updates" for k, n in enumerate(made["rounds"], 1)),
         *["last: a language model of the lines without a text, as the best model reads them"] * made["language"],
         f"about {made['seconds'] / 60:.0f} minutes in all",
@@ -247,9 +249,7 @@ def _told(plan: dict[str, Any]) -> list[str]:
     if not kept:
         lines.insert(1, "no score: of fewer than 20 labelled lines none is held out")
     if not plan["labels"]:
-        lines.insert(
-            1, "no line to learn from has a text: it learns from what the start reads. Some right texts help more"
-        )
+        lines.insert(1, "no line to learn from has a text: it learns from what the start reads")
     return lines
 
 
