@@ -290,6 +290,9 @@ class FinetuneConfig(Strict):
     """Architecture (see `htr-ssl encoders`)."""
     init: str | None = None
     """Encoder or recognizer file whose weights to start from."""
+    continue_from: str | None = None
+    """Recognizer that an earlier training from this `init` has left: its weights are the first ones here, but the
+    language model is still made from that of `init`. null = the weights of `init`."""
     charset: Literal["union", "new", "fail"] = "union"
     """With a recognizer as `init`: keep its characters too, take the new data's only, or stop if they differ."""
     fraction: float = Field(1.0, gt=0, le=1)

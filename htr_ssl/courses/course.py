@@ -1,7 +1,8 @@
 """The course of learning: check, plan, fine-tune, read the unlabelled lines and learn from the surest, score, read all.
 
-Source of the rounds: Xie et al. 2020, "Self-training with noisy student", arXiv 1911.04252; every round starts from the
-same start, not from the weights that read (see `training.pseudo`).
+Source of the rounds: Xie et al. 2020, "Self-training with noisy student", arXiv 1911.04252. Differs: a round goes on
+from the weights that have read, not from the start. In an hour of a core a network does not learn all that its lines
+have to teach, and the updates before are worth more than a student that shares no mistakes (benchmarks/few_labels).
 
 Every stage lies in a folder of its own and is skipped when it is done, so that the same command goes on after any stop.
 """
@@ -117,7 +118,7 @@ def run(
     begun = time.monotonic()
     models = [finetune.begun(config, out / START)] if plan["init"] else []
     if plan["budget"]["first"]:
-        models.append(_trained(config, out / "first", plan["budget"]["first"], None, progress))
+        models.append(_trained(config, out / "first", plan["budget"]["first"], progress=progress))
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
         reader = _best(models, config, plan)
@@ -127,7 +128,7 @@ def run(
         say(f"round {number}: {learnt} that {_stage(reader, out)} has read")
         if not facts["labels"]:
             break
-        models.append(_trained(config, folder / "run", steps, read, progress))
+        models.append(_trained(config, folder / "run", steps, (reader, read), progress))
     if plan["budget"].get("language"):
         reader = _best(models, config, plan)
         read = pseudo.make(reader, config, _choice(plan, 1.0), out / LANGUAGE)
@@ -334,11 +335,13 @@ def _made_up(config: FinetuneConfig, path: Path) -> Path | None:
     return pseudo.write(path, [(0.0, str(ids[row]), text) for row in rows], {})
 
 
-def _trained(config: FinetuneConfig, out: Path, steps: int, labels: Path | None, progress: bool) -> Path:
-    """One fine-tuning."""
+def _trained(
+    config: FinetuneConfig, out: Path, steps: int, read: tuple[Path, Path] | None = None, progress: bool = True
+) -> Path:
+    """One fine-tuning; `read` are the model that it goes on from and that model's readings."""
     train = config.train.model_copy(update={"steps": steps, "check_every": max(1, min(200, steps // 4))})
-    update = {"train": train, "pseudo": str(labels) if labels else None}
-    return finetune.run(config.model_copy(update=update), out, progress)
+    more = dict(zip(("continue_from", "pseudo"), map(str, read), strict=True)) if read else {}
+    return finetune.run(config.model_copy(update={"train": train, **more}), out, progress)
 
 
 def _best(models: Sequence[Path], config: FinetuneConfig, plan: dict[str, Any]) -> Path:

@@ -37,6 +37,7 @@ _MARK = "belongs_to.json"
 _RESERVED = ("pretrain", "stages", "replaced")
 _NEUTRAL = {
     "pseudo": None,
+    "continue_from": None,
     "joint": None,
     "pipeline": None,
     "width_groups": 1,

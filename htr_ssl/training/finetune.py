@@ -71,7 +71,9 @@ def run(
     sources = {"data": samples}
     if config.joint and config.joint.data:
         sources["joint.data"] = read_samples(config.joint.data)
-    engine.same_inputs(out, config, sources, {"init": config.init, "pseudo": config.pseudo})
+    engine.same_inputs(
+        out, config, sources, {name: getattr(config, name) for name in ("init", "continue_from", "pseudo")}
+    )
     if path.exists() and (out / "summary.json").exists():
         return path
     device = engine.prepare_device(config.train, config.seed)
@@ -333,9 +335,10 @@ def _recognizer(
     if config.probe != "none" and config.head_warmup:
         raise UserError(f"head_warmup={config.head_warmup:g}: a {config.probe} probe trains only its head; set it to 0")
     report = f"{len(charset) - 1} characters: {listing(charset.characters)}"
-    if not config.init:
+    begin = config.continue_from or config.init
+    if not begin:
         return build_recognizer(encoder, len(charset), config.probe), charset, "encoder", report
-    old_header, rest = model_file.load_encoder(config.init, encoder, header)
+    old_header, rest = model_file.load_encoder(begin, encoder, header)
     mapping: list[int | None] = []
     if "charset" in old_header:
         charset, mapping, report = merge(Charset.of_model(old_header), charset, config.charset)

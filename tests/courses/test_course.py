@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from random_models import random_model
 
 from htr_ssl.config import DataConfig, FinetuneConfig, TrainConfig
+from htr_ssl.config.yaml_files import load_config
 from htr_ssl.courses import course, schedule
 from htr_ssl.data.loading import Strips, read_samples
 from htr_ssl.errors import UserError
@@ -139,6 +140,21 @@ def test_a_course_leaves_a_model_a_score_readings_and_what_to_transcribe_next(li
     assert "goes on with the plan" in told[0]
 
 
+def test_a_round_goes_on_from_the_model_that_has_read(lines, start, short, tmp_path):
+    """Its weights are those that read, its language model is made from that of the start again."""
+    learn(lines, tmp_path / "out", start)
+    for number in (1, 2):
+        folder = tmp_path / "out" / f"round{number}"
+        config = load_config(folder / "run" / "config.yaml", [], FinetuneConfig)
+        reader = Path(config.continue_from)
+        heard = json.loads((folder / "pseudo.json").read_text())
+        assert heard["model_sha256"] == sha256(reader.read_bytes())
+        assert reader.is_relative_to(tmp_path / "out")
+        assert config.init == start
+        parts = Reader.load(folder / "run" / "model.safetensors", "cpu").language.facts["mixture"]
+        assert "start" not in parts, "the start has no language model, and that of the reader is no part of it"
+
+
 def test_a_part_of_a_large_archive_is_read_and_that_is_said(lines, start, short, tmp_path, monkeypatch):
     monkeypatch.setattr(schedule, "MOST", 12)
     monkeypatch.setattr(schedule, "LAST_READING", 1e-6)
@@ -196,8 +212,8 @@ def test_the_start_stays_where_learning_makes_it_worse(start, short, tmp_path, m
     pq.write_table(table.set_column(1, "text", pa.array(texts, pa.string())), path)
     trained = course._trained
 
-    def spoilt(config, *rest):
-        return trained(config.model_copy(update={"train": config.train.model_copy(update={"lr": 1.0})}), *rest)
+    def spoilt(config, *rest, **more):
+        return trained(config.model_copy(update={"train": config.train.model_copy(update={"lr": 1.0})}), *rest, **more)
 
     monkeypatch.setattr(course, "_trained", spoilt)
     made, said = learn(path, tmp_path / "out", start)
