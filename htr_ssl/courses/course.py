@@ -129,6 +129,9 @@ def run(
         if not facts["labels"]:
             break
         models.append(_trained(config, folder / "run", steps, (reader, read), progress))
+        if _best(models, config, plan) != models[-1]:  # another round would be the same again
+            say(f"round {number}: its model reads the held-out lines no better; it is the last round")
+            break
     if plan["budget"].get("language"):
         reader = _best(models, config, plan)
         read = pseudo.make(reader, config, _choice(plan, 1.0), out / LANGUAGE)

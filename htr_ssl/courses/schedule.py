@@ -19,8 +19,10 @@ ONE_READING = 0.12
 """Share of the time that one reading of them takes at most; a round needs two."""
 LAST_READING = 0.25
 """Share of the time that reading all unlabelled images may take at the end."""
-MOST_ROUNDS = 2
-"""A round is as long as it can be: three short ones end behind a long one (benchmarks/few_labels)."""
+MOST_ROUNDS = 12
+"""Rounds go on from each other, and end where one reads the held-out lines no better."""
+LONGEST = 1.5
+"""A round's updates at most, beside what `round_steps` wants, where the time does not hold one round more."""
 KEEP = 0.85
 """Share of the readings that are learnt from, the surest first."""
 WIDTH_GROUPS = 4
@@ -66,7 +68,7 @@ def first_steps(labels: int, known: bool) -> int:
 
 def round_steps(images: int) -> int:
     """Updates of a round on so many images, labelled and read."""
-    return int(min(6000, max(400, 1500 * (images / 3000) ** 0.5)))
+    return int(min(4000, max(300, 1000 * (images / 3000) ** 0.5)))
 
 
 def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool = True) -> Budget:
@@ -91,13 +93,14 @@ def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool =
     rounds: list[int] = []
     if unlabelled >= FEWEST:
         wanted = round_steps(labels + int(KEEP * pool))
-        for _ in range(MOST_ROUNDS):
-            steps = min(wanted, int((left - twice) / step))
-            if steps < min(first, wanted) or steps < 20:
-                break
-            rounds.append(steps)
-            left -= twice + steps * step
-            spent += twice + steps * step
-    language = unlabelled >= FEWEST and left >= twice
-    spent += twice * language
+        room = left - twice  # for the last language model, which a single round rather uses for updates
+        count = min(MOST_ROUNDS, round(room / (twice + wanted * step)))
+        if count < 2:
+            count, room = 1, left
+        steps = min(int(LONGEST * wanted), int((room / count - twice) / step))
+        if steps >= max(20, min(first, wanted)):
+            rounds = [steps] * count
+    taken = len(rounds) * twice + sum(rounds) * step
+    language = unlabelled >= FEWEST and left - taken >= twice
+    spent += taken + twice * language
     return Budget(first, rounds, pool, rest, language, spent)
