@@ -49,6 +49,7 @@ FITTING = 0.8
 """Least share of the labels' characters that a start must know to be started from."""
 _SIZES = ("height", "channels", "max_width")  # of the images of a recognizer
 _NEXT = 20  # lines that are proposed for transcription
+_MISSES = 2  # rounds in a row without a gain that end the course
 _PROBE = 8  # updates that are timed
 _CHUNK = 256  # images held at once
 Say = Callable[[str], None]
@@ -119,9 +120,10 @@ def run(
     models = [finetune.begun(config, out / START)] if plan["init"] else []
     if plan["budget"]["first"]:
         models.append(_trained(config, out / "first", plan["budget"]["first"], progress=progress))
+    missed = 0  # rounds in a row that read the held-out lines no better; of few lines one may do so by chance
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
-        reader = _best(models, config, plan)
+        reader = models[-1] if missed else _best(models, config, plan)
         read = pseudo.make(reader, config, _choice(plan, schedule.KEEP), folder)
         facts = json.loads(read.read_text(encoding="utf-8"))
         learnt = f"learns from {len(facts['labels'])} of {facts['images']} lines"
@@ -129,8 +131,9 @@ def run(
         if not facts["labels"]:
             break
         models.append(_trained(config, folder / "run", steps, (reader, read), progress))
-        if _best(models, config, plan) != models[-1]:  # another round would be the same again
-            say(f"round {number}: its model reads the held-out lines no better; it is the last round")
+        missed = 0 if _best(models, config, plan) == models[-1] else missed + 1
+        if missed == _MISSES:
+            say(f"round {number}: {missed} rounds in a row read the held-out lines no better; it is the last")
             break
     if plan["budget"].get("language"):
         reader = _best(models, config, plan)
@@ -235,7 +238,7 @@ def _told(plan: dict[str, Any]) -> list[str]:
         f"start: {plan['why']}",
         *[f"first {made['first']} updates on the labels at {plan['images_a_second']:.0f} lines a second"]
         * (made["first"] > 0),
-        *(f"round {k}: reads the lines without a text, then {n} updates" for k, n in enumerate(made["rounds"], 1)),
+        *_rounds_told(made["rounds"], kept),
         *["last: a language model of the lines without a text, as the best model reads them"] * made["language"],
         f"about {made['seconds'] / 60:.0f} minutes in all",
     ]
@@ -255,6 +258,17 @@ def _told(plan: dict[str, Any]) -> list[str]:
     if not plan["labels"]:
         lines.insert(1, "no line to learn from has a text: it learns from what the start reads")
     return lines
+
+
+def _rounds_told(rounds: Sequence[int], kept: int) -> list[str]:
+    """The rounds of self-training in at most one sentence."""
+    if not rounds:
+        return []
+    each = f"reads the lines without a text, then {rounds[0]} updates on its readings"
+    if len(rounds) == 1:
+        return [f"a round of self-training: {each}"]
+    last = "; two in a row that read the held-out lines no better are the last" if kept else ""
+    return [f"{len(rounds)} rounds of self-training, each from the one before: {each}{last}"]
 
 
 def _start(name: str, samples: Samples) -> tuple[str | None, str]:

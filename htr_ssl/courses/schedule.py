@@ -20,7 +20,7 @@ ONE_READING = 0.12
 LAST_READING = 0.25
 """Share of the time that reading all unlabelled images may take at the end."""
 MOST_ROUNDS = 12
-"""Rounds go on from each other, and end where one reads the held-out lines no better."""
+"""Rounds go on from each other, and end earlier where they read the held-out lines no better."""
 LONGEST = 1.5
 """A round's updates at most, beside what `round_steps` wants, where the time does not hold one round more."""
 KEEP = 0.85
