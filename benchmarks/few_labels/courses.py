@@ -16,9 +16,11 @@ from typing import Any
 
 from question import said
 
+from htr_ssl.courses import schedule
 from htr_ssl.files import write_json
 
-STAGES = {"start": "start", "first": "first", "round1": "round1/run", "round2": "round2/run", "language": "language"}
+STAGES = {"start": "start", "first": "first"}
+STAGES |= {f"round{k}": f"round{k}/run" for k in range(1, schedule.MOST_ROUNDS + 1)} | {"language": "language"}
 
 
 def course(folder: Path) -> dict[str, Any]:
