@@ -3,7 +3,8 @@
 Source: Lee 2013, "Pseudo-label", ICML workshop on challenges in representation learning; one round, as in Xie et al.
 2019, "Self-training with noisy student", arXiv 1911.04252: the next training starts from where the first one started,
 not from its weights, which agree with their own readings already, mistakes included. So its schedule and start are
-those of the training without pseudo-labels, and what differs comes from them alone.
+those of the training without pseudo-labels, and what differs comes from them alone. A course of `learn`, which compares
+nothing, goes on from these weights instead (`FinetuneConfig.continue_from`), because that reads better.
 
 Differs from the papers: pseudo-labels are hard texts and count like labels. A share is kept, not all above a
 threshold, because confidences of recognizers from few labels are not calibrated. With `parts` the images are read
