@@ -192,7 +192,8 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     plan["held_out_wanted"] = kept or plan["held_out"]
     plan["learnt_by_start"] = _learnt(init, samples)
     plan["images_a_second"] = round(_speed(_finetuning(plan, data, train)), 2)
-    made = schedule.plan(labels, unlabelled, plan["images_a_second"], asked["hours"], init is not None)
+    speed = plan["images_a_second"]
+    made = schedule.plan(labels, unlabelled, speed, asked["hours"], init is not None, plan["held_out"] > 0)
     if not labels and not made.rounds:
         raise UserError(
             f"{data.source}: no line has a text, and the time is too short to learn without; give more --hours"

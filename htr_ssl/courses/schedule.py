@@ -21,6 +21,8 @@ LAST_READING = 0.25
 """Share of the time that reading all unlabelled images may take at the end."""
 MOST_ROUNDS = 12
 """Rounds go on from each other, and end earlier where they read the held-out lines no better."""
+MOST_UNSCORED = 4
+"""Rounds where no line is held out: nobody would see it if further ones made it worse, and no more were measured."""
 LONGEST = 1.5
 """A round's updates at most, beside what `round_steps` wants, where the time does not hold one round more."""
 KEEP = 0.85
@@ -71,7 +73,7 @@ def round_steps(images: int) -> int:
     return int(min(4000, max(300, 1000 * (images / 3000) ** 0.5)))
 
 
-def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool = True) -> Budget:
+def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool = True, scored: bool = True) -> Budget:
     """Stages that fit the time.
 
     Args:
@@ -80,6 +82,7 @@ def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool =
         speed: of training, images a second.
         hours: all there is.
         known: whether the start reads such writing already.
+        scored: whether there are held-out lines that tell whether a round helps.
     """
     step = BATCH / speed
     pool = min(unlabelled, MOST, max(FEWEST, int(ONE_READING * 3600 * hours * READING * speed)))
@@ -94,7 +97,8 @@ def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool =
     if unlabelled >= FEWEST:
         wanted = round_steps(labels + int(KEEP * pool))
         room = left - twice  # for the last language model, which a single round rather uses for updates
-        count = min(MOST_ROUNDS, round(room / (twice + wanted * step)))
+        most = MOST_ROUNDS if scored else min(MOST_ROUNDS, MOST_UNSCORED)
+        count = min(most, round(room / (twice + wanted * step)))
         if count < 2:
             count, room = 1, left
         steps = min(int(LONGEST * wanted), int((room / count - twice) / step))

@@ -59,6 +59,11 @@ def test_the_hours_that_are_given_are_used(hours):
     assert 0.7 * wanted <= made.rounds[0] <= schedule.LONGEST * wanted
 
 
+def test_without_a_score_there_are_few_rounds():
+    assert len(schedule.plan(10, 5000, 40, 8, scored=False).rounds) == schedule.MOST_UNSCORED < schedule.MOST_ROUNDS
+    assert schedule.plan(10, 5000, 40, 0.5, scored=False) == schedule.plan(10, 5000, 40, 0.5)
+
+
 def test_a_large_archive_does_not_take_the_time_for_learning():
     """Of ten thousand pages a part is read, or nothing would be left for training."""
     made = schedule.plan(20, 300_000, 40, 1.0)
