@@ -97,7 +97,7 @@ def plan(labels: int, unlabelled: int, speed: float, hours: float, known: bool =
     if unlabelled >= FEWEST:
         wanted = round_steps(labels + int(KEEP * pool))
         room = left - twice  # for the last language model, which a single round rather uses for updates
-        most = MOST_ROUNDS if scored else min(MOST_ROUNDS, MOST_UNSCORED)
+        most = MOST_ROUNDS if scored else MOST_UNSCORED
         count = min(most, round(room / (twice + wanted * step)))
         if count < 2:
             count, room = 1, left

@@ -78,8 +78,8 @@ def run(
         return path
     device = engine.prepare_device(config.train, config.seed)
     named, config = config.init, _found(config)
-    if config.init:
-        refuse_mixed(samples.facts, model_file.read_header(Path(config.init)), (config.data.source, config.init))
+    if begin := _weights_from(config):
+        refuse_mixed(samples.facts, model_file.read_header(Path(begin)), (config.data.source, begin))
     rows, subset_hash, subset_list = rows_to_train(samples, config, out, some=not config.pseudo)
     column = samples.column("text")
     texts = [column[row] or "" for row in rows]
@@ -213,6 +213,11 @@ def _found(config: FinetuneConfig) -> FinetuneConfig:
     return config.model_copy(update={"init": str(shelf.find(config.init))}) if config.init else config
 
 
+def _weights_from(config: FinetuneConfig) -> str | None:
+    """File whose weights the training begins with; None = random ones."""
+    return config.continue_from or config.init
+
+
 def _as_started(config: FinetuneConfig, progress: bool) -> FinetuneConfig:
     """The configuration with the encoder that `init` has, where no other than the default one is asked for."""
     default: PluginConfig = FinetuneConfig.model_fields["encoder"].default
@@ -335,7 +340,7 @@ def _recognizer(
     if config.probe != "none" and config.head_warmup:
         raise UserError(f"head_warmup={config.head_warmup:g}: a {config.probe} probe trains only its head; set it to 0")
     report = f"{len(charset) - 1} characters: {listing(charset.characters)}"
-    begin = config.continue_from or config.init
+    begin = _weights_from(config)
     if not begin:
         return build_recognizer(encoder, len(charset), config.probe), charset, "encoder", report
     old_header, rest = model_file.load_encoder(begin, encoder, header)
@@ -404,7 +409,8 @@ def _transductive(config: FinetuneConfig, samples: Samples) -> dict[str, Any]:
 
     Null if the images of a pretraining on other data are no longer there to be looked at.
     """
-    before = model_file.read_header(Path(config.init)) if config.init else {}
+    begin = _weights_from(config)
+    before = model_file.read_header(Path(begin)) if begin else {}
     seen = int(before.get("copies") or 0)
     kept = bool(config.joint and config.transductive) or before.get("transductive", False)
     foreign = before.get("kind") == "encoder" and not same_splits(_evaluated(before), config.data)
@@ -412,7 +418,7 @@ def _transductive(config: FinetuneConfig, samples: Samples) -> dict[str, Any]:
         found = _seen(DataConfig(**before["data"]), config, samples)
         if found:
             warnings.warn(
-                f"{config.init}: its pretraining saw {found} validation or test images of {config.data.source}; the "
+                f"{begin}: its pretraining saw {found} validation or test images of {config.data.source}; the "
                 "model is transductive: say so where you give its scores",
                 stacklevel=3,
             )
@@ -423,7 +429,8 @@ def _transductive(config: FinetuneConfig, samples: Samples) -> dict[str, Any]:
 
 def _together(config: FinetuneConfig, before: int, beside: int) -> int:
     """Copies among the images of the start and those beside CTC; images that both have count once."""
-    header = model_file.read_header(Path(config.init)) if config.init else {}
+    begin = _weights_from(config)
+    header = model_file.read_header(Path(begin)) if begin else {}
     data = (config.joint.data if config.joint else None) or config.data
     same = header.get("kind") == "encoder" and same_splits(DataConfig(**header["data"]), data)
     return max(before, beside) if same else before + beside

@@ -34,6 +34,16 @@ def test_a_training_goes_on_from_the_weights_of_another_and_keeps_the_language_o
     assert Reader.load(again, "cpu").language.facts.get("mixture") is None, "the language model of `first` is no part"
 
 
+def test_that_a_model_is_transductive_is_carried_on(tmp_path):
+    lines = small_lines.write(tmp_path / "lines.parquet")
+    start = random_model(tmp_path / "start.safetensors")
+    header, state = model_file.read(start)
+    model_file.save(tmp_path / "seen.safetensors", state, header | {"transductive": True, "copies": 3})
+    path = config(lines, start, 1e-3, continue_from=str(tmp_path / "seen.safetensors"))
+    made = model_file.read_header(finetune.run(path, tmp_path / "run", progress=False))
+    assert (made["transductive"], made["copies"]) == (True, 3)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     lines = small_lines.write(tmp_path / "lines.parquet")
     start = random_model(tmp_path / "start.safetensors")
