@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
 from lightning.pytorch import Callback
 
 from htr_ssl import environment, model_file
-from htr_ssl.config import FinetuneConfig
+from htr_ssl.config import FinetuneConfig, TrainConfig
 from htr_ssl.measured import number, threads, timing
 from htr_ssl.training import finetune
 
@@ -35,7 +36,7 @@ def timer(monkeypatch):
 
     def best(works, rounds, limit, clock=None):
         timed.extend(works)
-        return {name: (4 if isinstance(name, str) else 8) / speeds[name] for name in works}
+        return {name: (16 if isinstance(name, str) else 8) / speeds[name] for name in works}
 
     monkeypatch.setattr(timing, "best", best)
     return speeds, timed
@@ -69,6 +70,20 @@ def test_it_is_measured_once_for_training_and_once_for_reading(timer):
     assert number.choose(HEADER, CPU, False)[0] == "32"
     assert number.choose(HEADER | {"height": 40}, CPU, True)[0] == "32"
     assert timed == ["32", "bf16"] * 3
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_timed_is_a_batch_of_a_training(timer, monkeypatch, training):
+    sizes = []  # AMX needs more than four images to be faster
+
+    @contextmanager
+    def step(network, images, training):
+        sizes.append(images)
+        yield lambda bf16: None
+
+    monkeypatch.setattr(timing, "step", step)
+    number.choose(HEADER, CPU, training)
+    assert sizes == [TrainConfig().batch_size]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"a": 3}'])
