@@ -31,7 +31,7 @@ def with_backbone(model: Path, encoder: Path, path: Path) -> Path:
     header, state = model_file.read(model)
     _, backbone = model_file.read(encoder)
     missing = [name for name in backbone if name not in state]
-    assert backbone and not missing, f"{encoder}: {missing} are not weights of {model}"
+    assert not missing, f"{encoder}: {missing} are not weights of {model}"
     model_file.save(path, state | backbone, {key: value for key, value in header.items() if key != "format"})
     return path
 
