@@ -317,7 +317,7 @@ def _finetuning(plan: dict[str, Any], data: DataConfig, train: TrainConfig) -> F
         init=plan["init"],
         fraction=plan["fraction"],
         select="last",
-        lm=LanguageConfig(),
+        lm=LanguageConfig(order=schedule.ORDER),
         train=train.model_copy(update={"batch_size": schedule.BATCH, "lr": 1e-3 if plan["init"] else 2e-3}),
     )
 

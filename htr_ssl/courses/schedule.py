@@ -30,6 +30,8 @@ KEEP = 0.85
 WIDTH_GROUPS = 4
 PARTS = 4
 """Parts in which the images are read a second time, with a language model of the readings of the others."""
+ORDER = 9
+"""Characters of the longest n-grams of its language models: an archive's own phrases are longer than a language's."""
 HELD_OUT = 0.15, 5, 100
 """Share of the labelled images that the score is measured on, at least and at most so many; none of under 20."""
 

@@ -63,9 +63,9 @@ class Options:
 
     alpha: float = 0.5
     beta: float = 1.0
-    width: int = 12
+    width: int = 32
     top: int = 10
-    sure: float = 0.99
+    sure: float = 0.97
 
 
 class _Frames(NamedTuple):

@@ -79,7 +79,8 @@ def test_texts_do_not_depend_on_what_is_decoded_with_them() -> None:
 
 
 def test_alternatives_are_different_texts_best_first() -> None:
-    readings = beam.Decoder(CHARSET, MODEL, beam.Options(0.5, 0.5))([posteriors(5, 20, 1.0)], 12)[0]
+    options = beam.Options(0.5, 0.5)
+    readings = beam.Decoder(CHARSET, MODEL, options)([posteriors(5, 20, 1.0)], options.width)[0]
     assert len({tuple(reading.indices) for reading in readings}) == len(readings) > 5
     assert [one.score for one in readings] == sorted((one.score for one in readings), reverse=True)
     assert sum(reading.share for reading in readings) == pytest.approx(1)
