@@ -309,7 +309,8 @@ def _learnt(init: str | None, samples: Samples) -> int:
 
 
 def _finetuning(plan: dict[str, Any], data: DataConfig, train: TrainConfig) -> FinetuneConfig:
-    """What all trainings of a course share."""
+    """What all trainings of a course share, but for the rate of the rounds."""
+    rate = schedule.FIRST_RATE if plan["init"] else schedule.RATE
     return FinetuneConfig(
         name="learn",
         seed=plan["seed"],
@@ -318,7 +319,7 @@ def _finetuning(plan: dict[str, Any], data: DataConfig, train: TrainConfig) -> F
         fraction=plan["fraction"],
         select="last",
         lm=LanguageConfig(order=schedule.ORDER),
-        train=train.model_copy(update={"batch_size": schedule.BATCH, "lr": 1e-3 if plan["init"] else 2e-3}),
+        train=train.model_copy(update={"batch_size": schedule.BATCH, "lr": rate}),
     )
 
 
@@ -358,6 +359,8 @@ def _trained(
 ) -> Path:
     """One fine-tuning; `read` are the model that it goes on from and that model's readings."""
     train = config.train.model_copy(update={"steps": steps, "check_every": max(1, min(200, steps // 4))})
+    if read:
+        train = train.model_copy(update={"lr": schedule.RATE})
     more = dict(zip(("continue_from", "pseudo"), map(str, read), strict=True)) if read else {}
     return finetune.run(config.model_copy(update={"train": train, **more}), out, progress)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 BATCH = 16
 """Images per update."""
+RATE, FIRST_RATE = 2e-3, 1e-3
+"""Learning rate of a training, and of a start's fine-tuning on the few labels alone."""
 SHARE = 0.9
 """Share of the time that is planned; the rest is for starting, scoring and other programs."""
 READING = 2.0

@@ -225,12 +225,8 @@ def test_the_start_stays_where_learning_makes_it_worse(start, short, tmp_path, m
     texts = [text.strip() or None for text, _ in read[:40]] + 20 * [None]  # the start reads them without a mistake
     table = pq.read_table(path)
     pq.write_table(table.set_column(1, "text", pa.array(texts, pa.string())), path)
-    trained = course._trained
-
-    def spoilt(config, *rest, **more):
-        return trained(config.model_copy(update={"train": config.train.model_copy(update={"lr": 1.0})}), *rest, **more)
-
-    monkeypatch.setattr(course, "_trained", spoilt)
+    for rate in ("RATE", "FIRST_RATE"):
+        monkeypatch.setattr(schedule, rate, 1.0)
     monkeypatch.setattr(schedule, "MOST_ROUNDS", 3)
     made, said = learn(path, tmp_path / "out", start)
     assert made.score["course"]["chosen"] == "start"
