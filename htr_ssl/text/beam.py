@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from htr_ssl.text.charset import BLANK, Charset
 from htr_ssl.text.lm import END, UNKNOWN, LanguageModel
 
-GROUP = 64
+GROUP = 128
 """Images decoded together."""
 FIRST_ROWS, ROWS = 256, 1 << 16
 """States whose probabilities are kept at hand: room for so many at first, and the most."""
