@@ -74,7 +74,7 @@ def main() -> None:
             spent = time.process_time() - began
             table = metrics.count(strips.texts(), texts_read, "line").sum(0)
             row = {"cer": table[0] / table[1], "wacc": table[4] / table[5], "ms_a_line": 1000 * spent / len(scores)}
-            key = f"order {order}, width {width}, sure {sure}"
+            key = f"order {order}, width {width}, blank from {100 * sure:.0f} %"
             found[key] = {name: round(float(value), 4) for name, value in row.items()}
             print(json.dumps({key: found[key]}), flush=True)
     if options.out:

@@ -24,7 +24,7 @@ from htr_ssl.text.lm import END, UNKNOWN, LanguageModel
 
 GROUP = 128
 """Images decoded together."""
-FIRST_ROWS, ROWS = 256, 1 << 16
+FIRST_ROWS, ROWS = 256, 1 << 17
 """States whose probabilities are kept at hand: room for so many at first, and the most."""
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _DEAD = (np.uint64(1), np.uint64(2))  # hashes of a prefix of probability 0 and of its parent: they equal no other
