@@ -31,10 +31,22 @@ IMAGE_SUFFIXES = frozenset(
 )
 MAX_TEXT = 1 << 30
 """Largest text file read [bytes]."""
+RUN = ".htr-ssl-run"
+"""Empty file in a folder that a run of this program fills: it may lie in that of the data, and is none of it."""
+
+
+def begin_run(folder: Path) -> None:
+    """Makes a folder of a run and marks it, so that `files` of a folder above does not enter it.
+
+    A folder that already holds images is not marked: it is somebody's data.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(map(is_image, folder.iterdir())):
+        (folder / RUN).touch()
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Visible files below `root` in natural order, links followed, no folder entered twice."""
+    """Visible files below `root` in natural order, links followed, no folder entered twice, and no run's below it."""
     if root.is_file():
         yield root
         return
@@ -48,6 +60,9 @@ def files(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        if folder != str(root) and RUN in names:
+            folders.clear()
+            continue
         folders[:] = sorted((name for name in folders if _visible(name)), key=natural)
         yield from (Path(folder, name) for name in sorted(filter(_visible, names), key=natural))
 

@@ -31,6 +31,7 @@ from htr_ssl.data.splits import identity, subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments.evaluate import evaluate
 from htr_ssl.files import atomic_path, write_json, write_text
+from htr_ssl.folders import begin_run
 from htr_ssl.models import shelf
 from htr_ssl.recognizers.aligned import strips_aligned
 from htr_ssl.recognizers.reader import Reader
@@ -166,6 +167,7 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
         return plan
     samples = read_samples(_undivided(data))
     labelled = [row for row, text in enumerate(samples.column("text")) if text]
+    begin_run(out)
     _looked_at(samples, out, say)
     given = "validation" in [samples.column("split")[row] for row in labelled]
     trainable = len(rows_of(samples, "train", labelled=True))
@@ -201,7 +203,6 @@ def _planned(asked: dict[str, Any], data: DataConfig, out: Path, train: TrainCon
     plan["budget"] = asdict(made)
     for sentence in _told(plan):
         say(sentence)
-    out.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
     return plan
 

@@ -17,6 +17,7 @@ from htr_ssl.data.splits.splitting import carried, refuse_mixed
 from htr_ssl.environment import hardware
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json, write_text
+from htr_ssl.folders import begin_run
 from htr_ssl.text import metrics
 from htr_ssl.text.charset import listing, normalise
 from htr_ssl.text.tokens import rule
@@ -145,6 +146,7 @@ def evaluate(
     if unreadable:
         warnings.warn(f"{split}: {len(unreadable)} image(s) not scored; {first}", stacklevel=2)
     if out is not None:
+        begin_run(Path(out))
         write_predictions(Path(out) / PREDICTIONS, predictions)
         write_json(Path(out) / RESULT, facts)
     return facts

@@ -23,8 +23,11 @@ from htr_ssl.config.yaml_files import load_config
 from htr_ssl.courses import course, schedule
 from htr_ssl.data.loading import Strips, read_samples
 from htr_ssl.errors import UserError
+from htr_ssl.experiments.evaluate import evaluate
 from htr_ssl.files import sha256
+from htr_ssl.folders import begin_run, files
 from htr_ssl.recognizers.reader import Reader
+from htr_ssl.training import finetune
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 TRAIN = TrainConfig(device="cpu", threads=1, precision="32")
@@ -208,6 +211,34 @@ def test_a_script_that_the_start_does_not_know_begins_from_nothing(start, short,
     pq.write_table(table.set_column(1, "text", pa.array(texts, pa.string())), path)
     _, said = learn(path, tmp_path / "out", start)
     assert any("from nothing" in sentence for sentence in said)
+
+
+def test_what_is_made_may_lie_in_the_folder_of_the_data(lines, start, short, tmp_path, monkeypatch):
+    """`learn .` writes into ./runs; its tables, texts and pictures are no data of the next reading."""
+    for row in pq.read_table(lines).to_pylist():
+        name = row["image"]["path"]
+        (tmp_path / name).write_bytes(row["image"]["bytes"])
+        if row["text"]:
+            (tmp_path / name).with_suffix(".gt.txt").write_text(row["text"], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    first, said = learn(".", Path("runs/learn"), start)
+    assert len(rows(first.readings)) == 30
+    again, _ = learn(".", Path("runs/learn"), start)
+    assert again.score == first.score
+    evaluate(first.model, DataConfig(source=".", height=32), "all", Path("runs/evaluate"), "cpu", 1)
+    finetune.run(FinetuneConfig(data={"source": ".", "height": 32}, train={"steps": 2, "batch_size": 4}), Path("fine"))
+    _, later = learn(".", Path("runs/second"), start)
+    plan = [sentence for sentence in said if "lines with a text to learn from" in sentence]
+    assert plan == [sentence for sentence in later if "lines with a text to learn from" in sentence]
+    assert len(read_samples(DataConfig(source="."))) == 60
+
+
+def test_a_folder_of_images_is_never_taken_for_a_run(tmp_path):
+    image = tmp_path / "box" / "a.png"
+    image.parent.mkdir()
+    image.touch()
+    begin_run(image.parent)
+    assert list(files(tmp_path)) == [image]
 
 
 def test_another_course_in_the_folder_is_refused(lines, start, short, tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 from htr_ssl.data.samples import Samples
 from htr_ssl.errors import UserError
 from htr_ssl.files import sha256, write_json
-from htr_ssl.folders import files
+from htr_ssl.folders import begin_run, files
 
 FILE = "inputs.json"
 """File of a run that holds the hashes."""
@@ -59,6 +59,7 @@ def check(folder: Path, sources: Mapping[str, Samples], paths: Mapping[str, str 
             f"put the old ones back to go on, or remove {noted} if they are only copied anew"
         )
     if before != {**before, **found}:
+        begin_run(folder)
         write_json(noted, {**before, **found})
 
 
