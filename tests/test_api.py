@@ -11,6 +11,7 @@ from PIL import Image
 from random_models import IMAGES, random_model
 
 import htr_ssl
+from htr_ssl.folders import RUN
 from htr_ssl.recognizers.aligned import read_aligned
 from htr_ssl.recognizers.reader import Reader
 
@@ -73,7 +74,7 @@ def test_evaluation(runs, tmp_path):
     assert scores.cer_ci[0] <= scores.cer <= scores.cer_ci[1]
     assert "CER" in str(scores)
     assert "WAcc" in scores._repr_html_()
-    assert {path.name for path in tmp_path.iterdir()} == {"result.json", "predictions.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"result.json", "predictions.csv", RUN}
     other = htr_ssl.evaluate(runs[1].path, {"synthetic": {"samples": 20, "characters": [1, 4]}}, "validation")
     assert other.result["split"] == other.split == "validation"
     assert other.predictions[0].id not in {item.id for item in scores.predictions}

@@ -13,6 +13,7 @@ from htr_ssl.data.splits import subsets
 from htr_ssl.errors import UserError
 from htr_ssl.experiments import plan, table
 from htr_ssl.files import write_text
+from htr_ssl.folders import RUN
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -104,7 +105,7 @@ def test_synthetic_texts_are_those_of_the_labelled_subset(whole):
 
 def test_files_of_the_table(whole):
     names = {path.name for path in whole.out.iterdir() if path.is_file()}
-    assert names == {"config.yaml", "table.md", "table.csv", "table.tex", "cells.csv", "curve.png", "inputs.json"}
+    assert names == {"config.yaml", "table.md", "table.csv", "table.tex", "cells.csv", "curve.png", "inputs.json", RUN}
     with open(whole.out / "cells.csv", encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert len(rows) == 9
