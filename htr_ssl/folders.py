@@ -38,10 +38,10 @@ RUN = ".htr-ssl-run"
 def begin_run(folder: Path) -> None:
     """Makes a folder of a run and marks it, so that `files` of a folder above does not enter it.
 
-    A folder that already holds images is not marked: it is somebody's data.
+    A folder that already holds images, however deep, is not marked: it is somebody's data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not any(map(is_image, folder.iterdir())):
+    if not any(map(is_image, files(folder))):
         (folder / RUN).touch()
 
 

@@ -1,8 +1,7 @@
 """Number format: float32 and bfloat16 are timed on the network itself.
 
 A processor that has instructions for bfloat16 is not always faster with them (avx512_bf16 without AMX on some Xeons).
-AMX is no faster with four images than float32, and more than twice as fast with a batch of sixteen: it is a batch of a
-training that is timed.
+AMX needs more than a few images to be faster. So a whole batch of a training is timed.
 """
 
 from __future__ import annotations

@@ -233,11 +233,12 @@ def test_what_is_made_may_lie_in_the_folder_of_the_data(lines, start, short, tmp
     assert len(read_samples(DataConfig(source="."))) == 60
 
 
-def test_a_folder_of_images_is_never_taken_for_a_run(tmp_path):
-    image = tmp_path / "box" / "a.png"
-    image.parent.mkdir()
+@pytest.mark.parametrize("name", ["a.png", "train/a.png"])
+def test_a_folder_of_images_is_never_taken_for_a_run(tmp_path, name):
+    image = tmp_path / "box" / name
+    image.parent.mkdir(parents=True)
     image.touch()
-    begin_run(image.parent)
+    begin_run(tmp_path / "box")
     assert list(files(tmp_path)) == [image]
 
 
