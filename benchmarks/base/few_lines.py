@@ -3,8 +3,8 @@
 ``python benchmarks/base/few_lines.py SHARED MODEL --document WRITER… --labels 20 100 --out runs/few``
 
 The lines of one document of the base corpus' validation or test split are mixed with a fixed seed. The first N are the
-labels, the lines after the 100th are the test. The weights after the last step are scored; nothing is chosen.
-The language model is of the labels and of the base's train lines without the document.
+labels, the lines after the 100th are the test. The weights after the last step are scored, and their mean with the
+base's; nothing is chosen. The language model is of the labels and of the base's train lines without the document.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import torch
 
 import htr_ssl
 from htr_ssl.config import DataConfig, TrainConfig
+from htr_ssl.models import shelf
+from htr_ssl.recognizers import averaging
 from htr_ssl.seeds import rng
 
 LABELS = 100  # the first lines that may be labels; all others are the test
@@ -91,7 +93,10 @@ def main() -> None:
                 out=options.out / f"{data.stem}_run",
             )
             spent = time.perf_counter() - start
-            for title, model in (("as it is", options.model), (f"{count} lines", run)):
+            half = options.out / f"{data.stem}_half.safetensors"
+            averaging.save(shelf.find(options.model), run.path, half)
+            models = {"as it is": options.model, f"{count} lines": run, f"{count} lines, averaged with the base": half}
+            for title, model in models.items():
                 result = htr_ssl.evaluate(model, str(data), threads=1).result
                 row = {"document": document, "model": title, "lines": result["n"]}
                 if result.get("greedy"):

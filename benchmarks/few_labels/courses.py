@@ -19,8 +19,11 @@ from question import said
 from htr_ssl.courses import schedule
 from htr_ssl.files import write_json
 
-STAGES = {"start": "start", "first": "first"}
-STAGES |= {f"round{k}": f"round{k}/run" for k in range(1, schedule.MOST_ROUNDS + 1)} | {"language": "language"}
+TRAININGS = {"first": "first"} | {f"round{k}": f"round{k}/run" for k in range(1, schedule.MOST_ROUNDS + 1)}
+STAGES = {"start": "start"}
+for _name, _folder in TRAININGS.items():
+    STAGES |= {_name: _folder, f"{_name}_averaged": f"{_folder}/averaged"}
+STAGES["language"] = "language"
 
 
 def course(folder: Path) -> dict[str, Any]:

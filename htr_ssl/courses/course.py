@@ -3,6 +3,7 @@
 Source of the rounds: Xie et al. 2020, "Self-training with noisy student", arXiv 1911.04252. Differs: a round goes on
 from the weights that have read, not from the start. In an hour of a core a network does not learn all that its lines
 have to teach, and the updates before are worth more than a student that shares no mistakes (benchmarks/few_labels).
+After each training the mean of the weights before and after it is a candidate too (recognizers/averaging.py).
 
 Every stage lies in a folder of its own and is skipped when it is done, so that the same command goes on after any stop.
 """
@@ -44,6 +45,8 @@ SUBSET = "subset.txt"
 """Ids of the lines whose texts were learnt, beside every model."""
 START = "start"
 """Folder of the start as it is, with a language model of the labels, which every training has to beat."""
+RUN, AVERAGED = "run", "averaged"
+"""Folders of a round's training, and, in that of a training, of the mean of the weights before and after it."""
 LANGUAGE = "language"
 """Folder of the last stage: a language model of what the best model has read."""
 FITTING = 0.8
@@ -120,7 +123,8 @@ def run(
     begun = time.monotonic()
     models = [finetune.begun(config, out / START)] if plan["init"] else []
     if plan["budget"]["first"]:
-        models.append(_trained(config, out / "first", plan["budget"]["first"], progress=progress))
+        model = _trained(config, out / "first", plan["budget"]["first"], progress=progress)
+        models += [model, *[_averaged(models[0], model, config)] * bool(models)]
     missed = 0  # rounds in a row that read the held-out lines no better; of few lines one may do so by chance
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
@@ -131,8 +135,11 @@ def run(
         say(f"round {number}: {learnt} that {_stage(reader, out)} has read")
         if not facts["labels"]:
             break
-        models.append(_trained(config, folder / "run", steps, (reader, read), progress))
-        missed = 0 if _best(models, config, plan) == models[-1] else missed + 1
+        made = [_trained(config, folder / RUN, steps, (reader, read), progress)]
+        if plan["held_out"]:  # without them nobody would know which of the two reads better
+            made.append(_averaged(reader, made[0], config, read))
+        models += made
+        missed = 0 if _best(models, config, plan) in made else missed + 1
         if missed == _MISSES:
             say(f"round {number}: {missed} rounds in a row read the held-out lines no better; it is the last")
             break
@@ -366,6 +373,11 @@ def _trained(
     return finetune.run(config.model_copy(update={"train": train, **more}), out, progress)
 
 
+def _averaged(before: Path, model: Path, config: FinetuneConfig, read: Path | None = None) -> Path:
+    """The mean of the weights before a training and after it; `read` are the readings that it learnt from."""
+    return finetune.averaged(before, model, config, read, model.parent / AVERAGED)
+
+
 def _best(models: Sequence[Path], config: FinetuneConfig, plan: dict[str, Any]) -> Path:
     """The model so far that reads the held-out lines best, of equal ones the last; the last if none are held out."""
     if not plan["held_out"]:
@@ -383,8 +395,8 @@ def _score(model: Path, config: FinetuneConfig) -> dict[str, Any]:
 
 
 def _stage(model: Path, out: Path) -> str:
-    """Name of the stage that has made a model."""
-    return model.parent.relative_to(out).parts[0]
+    """Name of the stage that has made a model, such as `round1` or `round1, averaged`."""
+    return ", ".join(part for part in model.parent.relative_to(out).parts if part != RUN)
 
 
 def _told_scores(models: Sequence[Path], best: Path, config: FinetuneConfig, out: Path, say: Say) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from htr_ssl.errors import UserError
 from htr_ssl.files import atomic_path, write_json, write_text
 from htr_ssl.layers.contract import EncoderModule
 from htr_ssl.models import shelf
+from htr_ssl.recognizers import averaging
 from htr_ssl.recognizers.probe import ProbeRecognizer
 from htr_ssl.recognizers.probe import recognizer as build_recognizer
 from htr_ssl.recognizers.recognizer import Recognizer, move_head
@@ -163,9 +164,26 @@ def with_language(model: Path, config: FinetuneConfig, read: Path, out: Path) ->
     """
     path = out / FILE
     if not path.exists():
-        with atomic_path(out / "subset.txt") as temporary:
-            shutil.copyfile(model.with_name("subset.txt"), temporary)
+        _copy_subset(model, out)
         _with_texts(model, config, subsets.read(out / "subset.txt"), list(pseudo.read(read).values()), path)
+    return path
+
+
+def averaged(before: Path, model: Path, config: FinetuneConfig, read: Path | None, out: Path) -> Path:
+    """The mean of the weights before a training and after it, in the folder `out`, with what is learnt after a network.
+
+    Args:
+        before: recognizer that the training began with.
+        model: what it made, with its subset.txt beside it.
+        config: of the training, with `lm`.
+        read: the readings that it learnt from, a file of pseudo-labels.
+        out: folder; a model that lies there already is returned.
+    """
+    path = out / FILE
+    if not path.exists():
+        _copy_subset(model, out)
+        heard = list(pseudo.read(read).values()) if read else []
+        _with_texts(model, config, subsets.read(out / "subset.txt"), heard, path, before)
     return path
 
 
@@ -186,15 +204,34 @@ def begun(config: FinetuneConfig, out: Path) -> Path:
     return path
 
 
-def _with_texts(model: Path, config: FinetuneConfig, learnt: Sequence[str], heard: Sequence[str], path: Path) -> None:
-    """Writes a copy of a recognizer whose language model knows labels, given by ids of images, and readings."""
+def _copy_subset(model: Path, out: Path) -> None:
+    """Copies the ids of what a model has learnt."""
+    with atomic_path(out / "subset.txt") as temporary:
+        shutil.copyfile(model.with_name("subset.txt"), temporary)
+
+
+def _with_texts(
+    model: Path,
+    config: FinetuneConfig,
+    learnt: Sequence[str],
+    heard: Sequence[str],
+    path: Path,
+    before: Path | None = None,
+) -> None:
+    """Writes a copy of a recognizer whose language model knows labels, given by ids of images, and readings.
+
+    With `before` its weights are the mean of both models'.
+    """
     samples = read_samples(config.data)
     ids, column, known = samples.column("id"), samples.column("text"), set(learnt)
     texts = [column[row] or "" for row in rows_of(samples, "train", labelled=True) if ids[row] in known]
     rows = rows_of(samples, "validation", labelled=True)
     validation = Strips(samples, rows, config.data) if rows else None
     with atomic_path(path) as temporary:
-        shutil.copyfile(model, temporary)
+        if before:
+            averaging.save(before, model, temporary)
+        else:
+            shutil.copyfile(model, temporary)
         equip.equip(temporary, _found(config), texts, heard, validation, _asked(samples, config, rows, validation))
 
 
