@@ -124,7 +124,7 @@ def run(
     models = [finetune.begun(config, out / START)] if plan["init"] else []
     if plan["budget"]["first"]:
         model = _trained(config, out / "first", plan["budget"]["first"], progress=progress)
-        models += [model, *(_averaged(before, model, config) for before in models)]
+        models += [model, *(_averaged(before, model, config) for before in models)]  # the start, or nothing
     missed = 0  # rounds in a row that read the held-out lines no better; of few lines one may do so by chance
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
