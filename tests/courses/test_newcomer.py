@@ -26,8 +26,8 @@ def commands(text: str, around: str) -> list[list[str]]:
 
 
 def shorten(monkeypatch):
-    """Makes of the hour twenty updates."""
-    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 20)
+    """Makes of the hour sixty updates."""
+    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 60)
     monkeypatch.setattr(course, "_speed", lambda config: 50.0)
 
 
@@ -58,7 +58,7 @@ def fill_in(form: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_learn_and_transcribe_on_a_folder(tmp_path, monkeypatch):
-    """With the recognizer that comes with the package; only the hour is shortened, to twenty updates."""
+    """With the recognizer that comes with the package; only the hour is shortened, to sixty updates."""
     shorten(monkeypatch)
     front = commands((ROOT / "README.md").read_text(encoding="utf-8"), "htr-ssl learn lines")
     guide = commands((ROOT / "docs/learn.md").read_text(encoding="utf-8"), "htr-ssl learn lines")
