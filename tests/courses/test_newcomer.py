@@ -26,8 +26,8 @@ def commands(text: str, around: str) -> list[list[str]]:
 
 
 def shorten(monkeypatch):
-    """Makes of the hour sixty updates."""
-    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 60)
+    """Makes of the hour 120 updates."""
+    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 120)
     monkeypatch.setattr(course, "_speed", lambda config: 50.0)
 
 
@@ -58,7 +58,7 @@ def fill_in(form: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_learn_and_transcribe_on_a_folder(tmp_path, monkeypatch):
-    """With the recognizer that comes with the package; only the hour is shortened, to sixty updates."""
+    """With the recognizer that comes with the package; only the hour is shortened, to 120 updates."""
     shorten(monkeypatch)
     front = commands((ROOT / "README.md").read_text(encoding="utf-8"), "htr-ssl learn lines")
     guide = commands((ROOT / "docs/learn.md").read_text(encoding="utf-8"), "htr-ssl learn lines")
@@ -116,6 +116,8 @@ def test_learn_from_pages_that_were_corrected(tmp_path, monkeypatch):
     path.write_text(mine, encoding="utf-8")
     for command in again:
         options = ["--threads", "1", "--device", "cpu", "-q"] if command[0] == "learn" else []
+        if command[0] == "transcribe":  # what it has learnt by heart is no new reading unless the text differs
+            path.write_text(mine := mine.replace("mein", "dein"), encoding="utf-8")
         done = CliRunner().invoke(app, [*command, *options])
         assert done.exit_code == 0, done.output
     learnt = subsets.read(tmp_path / "runs/learn/subset.txt")
