@@ -123,8 +123,9 @@ def run(
     begun = time.monotonic()
     models = [finetune.begun(config, out / START)] if plan["init"] else []
     if plan["budget"]["first"]:
-        model = _trained(config, out / "first", plan["budget"]["first"], progress=progress)
-        models += [model, *(_averaged(before, model, config) for before in models)]  # the start, or nothing
+        models.append(_trained(config, out / "first", plan["budget"]["first"], progress=progress))
+        if plan["init"]:
+            models.append(_averaged(models[0], models[1], config))
     missed = 0  # rounds in a row that read the held-out lines no better; of few lines one may do so by chance
     for number, steps in enumerate(plan["budget"]["rounds"], 1):
         folder = out / f"round{number}"
@@ -375,7 +376,7 @@ def _trained(
 
 def _averaged(before: Path, model: Path, config: FinetuneConfig, read: Path | None = None) -> Path:
     """The mean of the weights before a training and after it; `read` are the readings that it learnt from."""
-    return finetune.averaged(before, model, config, read, model.parent / AVERAGED)
+    return finetune.with_language(model, config, read, model.parent / AVERAGED, before)
 
 
 def _best(models: Sequence[Path], config: FinetuneConfig, plan: dict[str, Any]) -> Path:

@@ -21,7 +21,8 @@ from htr_ssl.text.charset import Charset, merge
 def save(before: Path, after: Path, out: Path) -> None:
     """Writes the recognizer `after` with the mean of both files' weights; its language model stays.
 
-    A character that only `after` knows keeps the weights it has there.
+    A character that only `after` knows keeps the weights it has there. Its score and its calibration do not stay: they
+    are those of other weights.
 
     Args:
         before: what the training of `after` began with, or another recognizer from the same start.
@@ -37,8 +38,8 @@ def save(before: Path, after: Path, out: Path) -> None:
     model_file.check_encoder(before, old_header, wanted)
     rows = merge(Charset.of_model(old_header), Charset.of_model(header), "new")[1]
     state = {name: _mean(name, old.get(name), tensor, rows) for name, tensor in new.items()}
-    kept = {key: value for key, value in header.items() if key != "format"}
-    model_file.save(out, state, kept | {"averaged_with": sha256(before.read_bytes())})
+    own = {key: value for key, value in header.items() if key not in ("format", language.CALIBRATION)}
+    model_file.save(out, state, own | {"val_cer": None, "averaged_with": sha256(before.read_bytes())})
 
 
 def _mean(name: str, old: Tensor | None, new: Tensor, rows: list[int | None]) -> Tensor:

@@ -153,35 +153,22 @@ def run(
     return path
 
 
-def with_language(model: Path, config: FinetuneConfig, read: Path, out: Path) -> Path:
-    """The recognizer of a training again, in the folder `out`, with a language model that knows what it has read too.
+def with_language(
+    model: Path, config: FinetuneConfig, read: Path | None, out: Path, before: Path | None = None
+) -> Path:
+    """The recognizer of a training again, in the folder `out`, with a language model that knows its readings too.
 
     Args:
         model: what `config` made, with its subset.txt beside it.
         config: of the training, with `lm`.
-        read: its readings, a file of pseudo-labels.
+        read: the readings, a file of pseudo-labels; None = none.
         out: folder; a model that lies there already is returned.
+        before: recognizer that the training began with; the weights become the mean of both.
     """
     path = out / FILE
     if not path.exists():
-        _copy_subset(model, out)
-        _with_texts(model, config, subsets.read(out / "subset.txt"), list(pseudo.read(read).values()), path)
-    return path
-
-
-def averaged(before: Path, model: Path, config: FinetuneConfig, read: Path | None, out: Path) -> Path:
-    """The mean of the weights before a training and after it, in the folder `out`, with what is learnt after a network.
-
-    Args:
-        before: recognizer that the training began with.
-        model: what it made, with its subset.txt beside it.
-        config: of the training, with `lm`.
-        read: the readings that it learnt from, a file of pseudo-labels.
-        out: folder; a model that lies there already is returned.
-    """
-    path = out / FILE
-    if not path.exists():
-        _copy_subset(model, out)
+        with atomic_path(out / "subset.txt") as temporary:
+            shutil.copyfile(model.with_name("subset.txt"), temporary)
         heard = list(pseudo.read(read).values()) if read else []
         _with_texts(model, config, subsets.read(out / "subset.txt"), heard, path, before)
     return path
@@ -202,12 +189,6 @@ def begun(config: FinetuneConfig, out: Path) -> Path:
         ids = samples.column("id")
         _with_texts(shelf.find(config.init), config, [str(ids[row]) for row in rows], [], path)
     return path
-
-
-def _copy_subset(model: Path, out: Path) -> None:
-    """Copies the ids of what a model has learnt."""
-    with atomic_path(out / "subset.txt") as temporary:
-        shutil.copyfile(model.with_name("subset.txt"), temporary)
 
 
 def _with_texts(

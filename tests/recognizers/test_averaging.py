@@ -26,7 +26,9 @@ def two(tmp_path):
     other["language_model.table"] = torch.rand(3)
     after = tmp_path / "after.safetensors"
     mixed = [*reversed(CHARACTERS), "ß"]
-    model_file.save(after, other, {**header, "charset": json.dumps(mixed), "labels": 7})
+    model_file.save(
+        after, other, {**header, "charset": json.dumps(mixed), "labels": 7, "val_cer": 0.1, "calibration": [1.0, 0.0]}
+    )
     return before, after
 
 
@@ -36,6 +38,8 @@ def test_every_weight_is_half_of_the_way_and_a_character_stays_itself(two, tmp_p
     old, new = model_file.read(before)[1], model_file.read(after)[1]
     header, mean = model_file.read(tmp_path / "mean.safetensors")
     assert header["labels"] == 7
+    assert header["val_cer"] is None, "that is the score of other weights"
+    assert "calibration" not in header
     assert header["charset"] == model_file.read_header(after)["charset"]
     assert mean.keys() == new.keys()
     assert torch.equal(mean["language_model.table"], new["language_model.table"])
