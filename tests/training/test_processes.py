@@ -171,6 +171,16 @@ def test_precision_follows_the_processor(monkeypatch):
     assert all(name in environment.hardware() for name in environment.isa())
 
 
+def test_bfloat16_that_is_only_emulated_is_said_to_be_slow(monkeypatch):
+    asked = TrainConfig(precision="bf16")
+    for features, slow in ((["avx2", "avx512"], True), (["avx512_bf16"], False)):
+        monkeypatch.setattr(environment, "isa", lambda features=features: features)
+        chosen, why = choices.precision(asked, torch.device("cpu"), {}, None, False)
+        assert chosen == "bf16"
+        assert ("train.precision=auto" in why) == slow
+    assert choices.precision(TrainConfig(precision="32"), torch.device("cpu"), {}, None, False)[1] == "as configured"
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not assign processors")
 def test_a_process_uses_the_processors_that_it_was_given():
     program = (
