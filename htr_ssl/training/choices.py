@@ -21,7 +21,6 @@ PRECISION = "precision.json"
 """File of a run with the number format that was measured to be faster."""
 THREADS = "threads.json"
 """File of a run with the threads that were measured to be fastest, and where."""
-_EMULATED = ", but this {} only emulates it, which is slow: train.precision=auto takes what is faster"
 
 
 def most_threads(config: TrainConfig) -> int:
@@ -58,8 +57,9 @@ def precision(
         begun: whether there is a checkpoint.
     """
     if config.precision != "auto":
-        slow = config.precision == "bf16" and not environment.native_bfloat16(device)
-        return config.precision, "as configured" + _EMULATED.format(device.type) * slow
+        if config.precision == "bf16" and not environment.native_bfloat16(device):
+            return "bf16", "as configured; only emulated here, which is slow: try train.precision=auto"
+        return config.precision, "as configured"
     path = out / PRECISION if out else None
     if path and path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))
