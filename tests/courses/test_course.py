@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import small_lines
 import torch
+from children import Child
 from hypothesis import given
 from hypothesis import strategies as st
 from random_models import random_model
@@ -271,8 +269,10 @@ def test_a_folder_of_images_is_never_taken_for_a_run(tmp_path, name):
     assert list(files(tmp_path)) == [image]
 
 
-def test_another_course_in_the_folder_is_refused(lines, start, short, tmp_path):
-    learn(lines, tmp_path / "out", start)
+def test_another_course_in_the_folder_is_refused(lines, start, short, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune, "begun", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):  # the plan is there by then
+        learn(lines, tmp_path / "out", start)
     with pytest.raises(UserError, match="another fraction"):
         learn(lines, tmp_path / "out", start, fraction=0.5)
 
@@ -345,19 +345,13 @@ def test_updates_are_timed_without_any_text(start, tmp_path):
     assert course._speed(config) > 0
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from htr_ssl.config import DataConfig, TrainConfig
-from htr_ssl.courses import schedule, course
-schedule.FEWEST = 10
-schedule.first_steps = lambda labels, known: 20
-schedule.round_steps = lambda images: 20
-schedule.MOST_ROUNDS = 2
-course._speed = lambda config: 100.0
-train = TrainConfig(device="cpu", threads=1, precision="32")
-course.run(DataConfig(source=sys.argv[1], height=32), Path(sys.argv[2]), 0.1, sys.argv[3], train=train, progress=False)
-"""
+def short_course(lines, out, start):
+    """Two rounds, each stage of 20 updates."""
+    schedule.FEWEST, schedule.MOST_ROUNDS = 10, 2
+    schedule.first_steps = lambda labels, known: 20
+    schedule.round_steps = lambda images: 20
+    course._speed = lambda config: 100.0
+    course.run(DataConfig(source=str(lines), height=32), out, 0.1, start, train=TRAIN, progress=False)
 
 
 def content(out):
@@ -369,17 +363,20 @@ def content(out):
 
 @pytest.mark.slow
 def test_a_course_that_was_killed_ends_the_same(lines, start, tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(lines)]
-    subprocess.run([*command, str(tmp_path / "whole"), start], check=True, timeout=300)
-    moments = ["plan.json", "first/checkpoints/last.ckpt", "round1/pseudo.json", "model.safetensors"]
-    for moment in moments:
-        out = tmp_path / "killed"
-        process = subprocess.Popen([*command, str(out), start])
+    def begun(out):
+        return Child(out.with_suffix(".log"), short_course, lines, out, start)
+
+    process = begun(tmp_path / "whole")
+    assert process.wait() == 0, process.errors
+    out = tmp_path / "killed"
+    for moment in ("plan.json", "first/checkpoints/last.ckpt", "round1/pseudo.json", "model.safetensors"):
+        process = begun(out)
         deadline = time.monotonic() + 300
         while process.poll() is None and not (out / moment).exists() and time.monotonic() < deadline:
             time.sleep(0.002)
         if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
         process.wait()
-    subprocess.run([*command, str(out), start], check=True, timeout=300)
+    process = begun(out)
+    assert process.wait() == 0, process.errors
     assert content(out) == content(tmp_path / "whole")

@@ -26,8 +26,8 @@ def commands(text: str, around: str) -> list[list[str]]:
 
 
 def shorten(monkeypatch):
-    """Makes of the hour 120 updates."""
-    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 120)
+    """Makes of the hour 30 updates."""
+    monkeypatch.setattr(schedule, "first_steps", lambda labels, known: 30)
     monkeypatch.setattr(course, "_speed", lambda config: 50.0)
 
 
@@ -58,7 +58,7 @@ def fill_in(form: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_learn_and_transcribe_on_a_folder(tmp_path, monkeypatch):
-    """With the recognizer that comes with the package; only the hour is shortened, to 120 updates."""
+    """With the recognizer that comes with the package; only the hour is shortened, to 30 updates."""
     shorten(monkeypatch)
     front = commands((ROOT / "README.md").read_text(encoding="utf-8"), "htr-ssl learn lines")
     guide = commands((ROOT / "docs/learn.md").read_text(encoding="utf-8"), "htr-ssl learn lines")

@@ -3,16 +3,14 @@
 import contextlib
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from children import Child, command
 from lightning.pytorch import Callback
 
 from htr_ssl import model_file
@@ -276,7 +274,7 @@ def test_a_run_of_another_network_does_not_go_on(tmp_path):
 
 
 def write_config(folder, name):
-    train = TRAIN | {"steps": 24}
+    train, short = TRAIN | {"steps": 24}, TRAIN | {"steps": 6}
     content = {
         "pretrain": {"data": DATA, "train": train, "method": {"name": "simclr"}},
         # Long beside what a busy machine may take to notice that the moment to stop it has come.
@@ -287,13 +285,13 @@ def write_config(folder, name):
             "rows": {
                 "supervised": [],
                 "both": [
-                    {"method": {"name": "rotation"}, "train": TRAIN},
-                    {"synthetic": {"samples": 60}, "train": TRAIN},
+                    {"method": {"name": "rotation"}, "train": short},
+                    {"synthetic": {"samples": 60}, "train": short},
                 ],
             },
             "fractions": [0.5, 1.0],
             "seeds": [0],
-            "train": TRAIN,
+            "train": short,
         },
     }[name]
     path = folder / f"{name}.yaml"
@@ -302,18 +300,8 @@ def write_config(folder, name):
 
 
 def start(name, config, out):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = "pretrain" if name == "long" else name
-    command = [sys.executable, "-m", "htr_ssl", command, str(config), "--out", str(out), "--quiet"]
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Background jobs of a shell ignore Ctrl-C, and so would this one if the tests run as such a job.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    words = ["pretrain" if name == "long" else name, str(config), "--out", str(out), "--quiet"]
+    return Child(config.with_suffix(".log"), command, *words)
 
 
 def outcome(name, out):
@@ -339,7 +327,7 @@ def uninterrupted(tmp_path_factory):
         if name not in done:
             folder = tmp_path_factory.mktemp(name)
             process = start(name, write_config(folder, name), folder / "out")
-            assert process.wait(300) == 0, process.stderr.read()
+            assert process.wait(300) == 0, process.errors
             done[name] = outcome(name, folder / "out")
         return done[name]
 
@@ -373,7 +361,7 @@ def test_killed_runs_end_with_the_same_result(tmp_path, uninterrupted, name, mom
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
     again = start(name, config, out)
-    assert again.wait(300) == 0, again.stderr.read()
+    assert again.wait(300) == 0, again.errors
     assert outcome(name, out) == uninterrupted(name)
     assert not list(out.rglob("*.tmp"))
 
@@ -386,7 +374,7 @@ def test_stopped_runs_go_on(tmp_path, uninterrupted, number):
         time.sleep(0.01)
     process.send_signal(number)
     assert process.wait(300) == 130
-    assert "goes on" in process.stderr.read()
+    assert "goes on" in process.errors
     assert start("long", config, out).wait(300) == 0
     assert outcome("long", out) == uninterrupted("long")
 
