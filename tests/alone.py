@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "1000000"}
-"""Has the GNU C library give back what is free. It keeps some for each thread otherwise, and that would be measured."""
+"""Makes the GNU C library give back free memory. It keeps some for each thread otherwise, and that would be counted."""
 
 
 def alone(work: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Processes to kill, and to start again. They have the libraries loaded already: such a start takes no seconds."""
+"""Processes to kill and to start again. They are forked with the libraries loaded, which saves seconds each time."""
 
 from __future__ import annotations
 
